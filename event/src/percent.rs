@@ -1,0 +1,50 @@
+//! Percent-encoding of attribute values in HTTP headers: CloudEvents HTTP binding 1.0.2, section 3.1.3.2.
+
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+
+/// Everything outside of U+0021–U+007E, and of those the space, the double quote and the percent sign.
+const HEADER: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
+
+pub fn encode(value: &str) -> String {
+    utf8_percent_encode(value, HEADER).to_string()
+}
+
+/// Undoes a single layer of double quotes, then every `%XX`. Bytes that are no UTF-8 afterwards become U+FFFD.
+pub fn decode(value: &str) -> String {
+    percent_decode_str(&unquote(value)).decode_utf8_lossy().into_owned()
+}
+
+fn unquote(value: &str) -> String {
+    let Some(inner) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return value.to_owned();
+    };
+    let mut escaped = false;
+    let keep = |&c: &char| {
+        escaped = c == '\\' && !escaped;
+        !escaped
+    };
+    inner.chars().filter(keep).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_values_are_percent_encoded_as_the_http_binding_says() {
+        assert_eq!(encode("Euro € 😀"), "Euro%20%E2%82%AC%20%F0%9F%98%80");
+        assert_eq!(decode("Euro%20%E2%82%AC%20%F0%9F%98%80"), "Euro € 😀");
+    }
+
+    #[test]
+    fn a_quoted_header_value_is_unquoted_before_it_is_decoded() {
+        assert_eq!(decode(r#""a \"b\" %25""#), r#"a "b" %"#);
+    }
+
+    #[test]
+    fn what_was_encoded_decodes_to_itself() {
+        for text in ["", "plain", "100%", "\"q\"", "tab\tnew\nline", "ÿ\u{0}"] {
+            assert_eq!(decode(&encode(text)), text);
+        }
+    }
+}
