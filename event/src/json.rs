@@ -65,7 +65,9 @@ fn attribute(name: &str, value: &RawValue) -> Result<String, Malformed> {
     match text.as_bytes().first() {
         Some(b'"') => serde_json::from_str(text).map_err(json),
         Some(b't' | b'f' | b'-' | b'0'..=b'9') => Ok(text.to_owned()),
-        _ => Err(Malformed::Attribute { name: name.to_owned(), reason: "it must be a string, a boolean or an integer" }),
+        _ => {
+            Err(Malformed::Attribute { name: name.to_owned(), reason: "it must be a string, a boolean or an integer" })
+        }
     }
 }
 
@@ -162,7 +164,8 @@ mod tests {
 
     #[test]
     fn a_text_string_under_a_text_content_type_is_the_text() {
-        let body = br#"{"specversion":"1.0","id":"1","source":"s","type":"t","datacontenttype":"text/plain","data":"hi"}"#;
+        let body =
+            br#"{"specversion":"1.0","id":"1","source":"s","type":"t","datacontenttype":"text/plain","data":"hi"}"#;
         assert_eq!(decode_one(body).unwrap().data, Some(Bytes::from_static(b"hi")));
     }
 }

@@ -2,9 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{
-    Collector, Event, Malformed, STRUCTURED_JSON, essence, is_cloudevents_media_type, json,
-};
+use crate::{Collector, Event, Malformed, STRUCTURED_JSON, essence, is_cloudevents_media_type, json};
 
 const PREFIX: &str = "ce_";
 
@@ -13,8 +11,7 @@ pub type Header = (String, Option<Bytes>);
 
 /// Whether a record is an event already: by its `ce_` headers (binary) or its content type (structured).
 pub fn is_event(headers: &[Header]) -> bool {
-    text(headers, "content-type").is_some_and(is_cloudevents_media_type)
-        || find(headers, "ce_specversion").is_some()
+    text(headers, "content-type").is_some_and(is_cloudevents_media_type) || find(headers, "ce_specversion").is_some()
 }
 
 /// The event in a record. A value of `None` (a tombstone) is an event without data.
