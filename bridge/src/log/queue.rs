@@ -1,0 +1,206 @@
+//! What waits between a log's reading thread and the feed's owner: happenings go in from a thread, bounded by records and by
+//! bytes, and come out of an async `next`. Assignments, revocations and alarms overtake records, which wait behind.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::types::{Happening, Partition, Record};
+
+/// The reading side of a group's member. Dropping it closes the member.
+pub struct Feed {
+    queue: Arc<Queue>,
+}
+
+/// Shared by the reading thread and the [`Feed`].
+pub(super) struct Queue {
+    state: Mutex<State>,
+    filled: Notify,
+    emptied: Condvar,
+    waiting_max: usize,
+    waiting_bytes_max: usize,
+}
+
+#[derive(Default)]
+struct State {
+    urgent: VecDeque<Happening>,
+    flow: VecDeque<Happening>,
+    bytes: usize,
+    /// Nothing follows what waits.
+    ended: bool,
+    /// The owner wants no more.
+    abandoned: bool,
+    /// A nudge for the reading thread that is no room: see [`Queue::nudge`].
+    nudged: bool,
+}
+
+impl Feed {
+    pub(super) fn new(queue: &Arc<Queue>) -> Self {
+        Feed { queue: Arc::clone(queue) }
+    }
+
+    /// The next happening; `None` after the close. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Happening> {
+        self.take(State::pop).await
+    }
+
+    /// As [`Feed::next`], but leaves records and ends where they wait: for an owner who has no room for records and must
+    /// hear of a rebalance all the same. Cancel-safe.
+    pub async fn next_urgent(&mut self) -> Option<Happening> {
+        self.take(|state| state.urgent.pop_front()).await
+    }
+
+    /// What [`Feed::next`] would answer now, without waiting.
+    pub fn try_next(&mut self) -> Option<Happening> {
+        let mut state = self.queue.lock();
+        let happening = state.pop()?;
+        self.queue.made_room(&state);
+        Some(happening)
+    }
+
+    async fn take(&mut self, pop: impl Fn(&mut State) -> Option<Happening>) -> Option<Happening> {
+        loop {
+            {
+                let mut state = self.queue.lock();
+                if let Some(happening) = pop(&mut state) {
+                    self.queue.made_room(&state);
+                    return Some(happening);
+                }
+                if state.ended {
+                    return None;
+                }
+            }
+            self.queue.filled.notified().await;
+        }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock();
+        state.abandoned = true;
+        // A waiting revocation holds its release: forgetting it lets the rebalance go on.
+        state.urgent.clear();
+        state.flow.clear();
+        self.queue.emptied.notify_all();
+    }
+}
+
+impl State {
+    fn pop(&mut self) -> Option<Happening> {
+        if let Some(happening) = self.urgent.pop_front() {
+            return Some(happening);
+        }
+        let happening = self.flow.pop_front()?;
+        if let Happening::Record(record) = &happening {
+            self.bytes -= weight(record);
+        }
+        Some(happening)
+    }
+}
+
+impl Queue {
+    pub(super) fn new(waiting_max: usize, waiting_bytes_max: usize) -> Arc<Self> {
+        let (filled, emptied) = (Notify::new(), Condvar::new());
+        Arc::new(Queue { state: Mutex::default(), filled, emptied, waiting_max, waiting_bytes_max })
+    }
+
+    /// Puts a record or an end behind the others. A record that does not fit goes in all the same: ask
+    /// [`Queue::is_full`] before reading it.
+    pub(super) fn push(&self, happening: Happening) {
+        let mut state = self.lock();
+        if state.abandoned {
+            return;
+        }
+        if let Happening::Record(record) = &happening {
+            state.bytes += weight(record);
+        }
+        state.flow.push_back(happening);
+        self.filled.notify_one();
+    }
+
+    /// Puts an assignment, a revocation or an alarm before every waiting record.
+    pub(super) fn push_urgent(&self, happening: Happening) {
+        let mut state = self.lock();
+        if state.abandoned {
+            return;
+        }
+        state.urgent.push_back(happening);
+        self.filled.notify_one();
+    }
+
+    /// Forgets what waits of these partitions.
+    pub(super) fn forget(&self, partitions: &[Partition]) {
+        let mut state = self.lock();
+        state.flow.retain(|happening| match happening {
+            Happening::Record(Record { partition, .. }) | Happening::End { partition, .. } => {
+                !partitions.contains(partition)
+            }
+            _ => true,
+        });
+        state.bytes = state.flow.iter().map(waiting_weight).sum();
+        self.emptied.notify_all();
+    }
+
+    /// No happening follows.
+    pub(super) fn end(&self) {
+        self.lock().ended = true;
+        self.filled.notify_one();
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.is_above(&self.lock(), 1)
+    }
+
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.lock().abandoned
+    }
+
+    /// Waits until half of the queue is free, or `limit` has passed; answers whether there is room.
+    pub(super) fn wait_for_room(&self, limit: Duration) -> bool {
+        let state = self.lock();
+        let full = |state: &mut State| !state.abandoned && self.is_above(state, 2);
+        let (mut state, _) = self.emptied.wait_timeout_while(state, limit, full).expect("no holder panics");
+        !full(&mut state)
+    }
+
+    /// Waits for a [`Queue::nudge`] or until `limit` has passed.
+    pub(super) fn wait_for_nudge(&self, limit: Duration) {
+        let idle = |state: &mut State| !state.abandoned && !state.nudged;
+        let (mut state, _) = self.emptied.wait_timeout_while(self.lock(), limit, idle).expect("no holder panics");
+        state.nudged = false;
+    }
+
+    /// Wakes the reading thread.
+    pub(super) fn nudge(&self) {
+        self.lock().nudged = true;
+        self.emptied.notify_all();
+    }
+
+    fn made_room(&self, state: &State) {
+        if !self.is_above(state, 2) {
+            self.emptied.notify_all();
+        }
+    }
+
+    fn is_above(&self, state: &State, part: usize) -> bool {
+        state.flow.len() >= self.waiting_max / part || state.bytes >= self.waiting_bytes_max / part
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder panics")
+    }
+}
+
+fn waiting_weight(happening: &Happening) -> usize {
+    if let Happening::Record(record) = happening { weight(record) } else { 0 }
+}
+
+/// Bytes that a waiting record holds.
+fn weight(record: &Record) -> usize {
+    let headers = record.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, |value| value.len()));
+    let key = record.key.as_ref().map_or(0, |key| key.len());
+    key + record.value.as_ref().map_or(0, |value| value.len()) + headers.sum::<usize>()
+}
