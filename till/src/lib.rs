@@ -1,0 +1,14 @@
+//! What the command `till` is made of: a data folder, the stand-ins of the outside world, the whole house in one process,
+//! and the demo. A library as well, so that tests start the same parts as people do.
+
+pub mod address;
+pub mod chain;
+pub mod client;
+pub mod data;
+pub mod error;
+pub mod key;
+pub mod ports;
+pub mod random;
+pub mod world;
+
+pub use error::Error;

@@ -1,0 +1,139 @@
+//! The development chain: anvil as a child process that mines a block for each transaction and whenever it is told to. Its
+//! state is written once a second and at a clean stop.
+//!
+//! The child hangs on a pipe from us: when it closes, because we stop or because we were killed, a small shell tells
+//! anvil to write its state down and go. So no chain is left behind, and none is cut off in the middle of a write.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use tokio::process::{Child, Command};
+
+use crate::address::url;
+use crate::client::Client;
+use crate::data::Data;
+use crate::ports::Place;
+use crate::{Error, chain};
+
+/// Runs "$@" until standard input ends or it goes by itself.
+const GUARD: &str = r#"exec 3<&0
+"$@" </dev/null 3<&- & chain=$!
+(while read -r _; do :; done; kill -TERM $chain) <&3 & guard=$!
+wait $chain; status=$?
+kill $guard 2>/dev/null
+exit $status"#;
+/// A chain that was told to go a moment ago may still hold the port.
+const PORT_TIMEOUT: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A running anvil.
+#[derive(Debug)]
+pub struct Chain {
+    guard: Child,
+}
+
+impl Chain {
+    /// Starts anvil with the state of before, and waits until it answers.
+    pub async fn start(data: &Data, place: Place, anvil: Option<PathBuf>) -> Result<Self, Error> {
+        let anvil = anvil.or_else(|| installed(data)).ok_or_else(|| Error::Missing {
+            what: "anvil, the development chain,".to_owned(),
+            remedy: "tools/anvil.sh (make up does it), or leave it out: --without chain".to_owned(),
+        })?;
+        until_free(place).await?;
+        let log = std::fs::File::create(data.path("chain.log")).map_err(Error::file(&data.path("chain.log")))?;
+        let guard = Command::new("sh")
+            .args(["-c", GUARD, "chain"])
+            .arg(&anvil)
+            .args(["--port", &place.port.to_string(), "--quiet", "--state-interval", "1", "--state"])
+            .arg(data.path("chain.json"))
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone().map_err(Error::file(&data.path("chain.log")))?)
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .map_err(Error::file(&anvil))?;
+        let mut chain = Chain { guard };
+        chain.until_up(place, data).await?;
+        Ok(chain)
+    }
+
+    async fn until_up(&mut self, place: Place, data: &Data) -> Result<(), Error> {
+        let node = chain::Node::new(Client::default(), url(place.port));
+        let deadline = Instant::now() + START_TIMEOUT;
+        while node.height().await.is_err() {
+            let gone = self.guard.try_wait().ok().flatten();
+            if gone.is_some() || Instant::now() > deadline {
+                let said = std::fs::read_to_string(data.path("chain.log")).unwrap_or_default();
+                return Err(Error::Part {
+                    part: "the chain",
+                    reason: format!("anvil does not answer: {}", said.trim()),
+                });
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// Lets anvil write its state and go.
+    pub async fn stop(mut self) {
+        drop(self.guard.stdin.take());
+        if tokio::time::timeout(STOP_TIMEOUT, self.guard.wait()).await.is_err() {
+            self.guard.start_kill().ok();
+        }
+    }
+}
+
+/// Where tools/anvil.sh puts it: beside the data, or in the default folder.
+fn installed(data: &Data) -> Option<PathBuf> {
+    let packages =
+        [data.path("tools"), PathBuf::from(".till/tools")].map(|tools| tools.join("node_modules/@foundry-rs"));
+    let mut folders = packages.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+    folders.find_map(|package| Some(package.path().join("bin/anvil")).filter(|program| program.is_file()))
+}
+
+async fn until_free(place: Place) -> Result<(), Error> {
+    let deadline = Instant::now() + PORT_TIMEOUT;
+    loop {
+        match place.check().await {
+            Err(Error::PortTaken { ref holder, .. }) if holder.starts_with("anvil ") && Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            verdict => return verdict,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Ports;
+    use std::path::Path;
+
+    /// Loud where there is no anvil: the chain's own tests need it.
+    fn anvil() -> Option<PathBuf> {
+        let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.till/tools/node_modules/@foundry-rs");
+        let found = std::fs::read_dir(tools).ok()?.flatten().map(|package| package.path().join("bin/anvil")).next();
+        if found.is_none() {
+            eprintln!("skipped: no anvil; run tools/anvil.sh");
+            assert!(std::env::var_os("CI").is_none(), "anvil must be there in CI");
+        }
+        found
+    }
+
+    #[tokio::test]
+    async fn the_chain_keeps_its_blocks_over_a_clean_stop() {
+        let Some(anvil) = anvil() else { return };
+        let folder = tempfile::tempdir().unwrap();
+        let data = Data::open(folder.path()).unwrap();
+        let place = Place { part: "the chain", port: Ports::free().unwrap().chain, option: "--chain-port" };
+        let node = chain::Node::new(Client::default(), url(place.port));
+        let chain = Chain::start(&data, place, Some(anvil.clone())).await.unwrap();
+        node.mine(7).await.unwrap();
+        chain.stop().await;
+        let chain = Chain::start(&data, place, Some(anvil)).await.unwrap();
+        assert_eq!(node.height().await.unwrap(), 7);
+        chain.stop().await;
+    }
+}
