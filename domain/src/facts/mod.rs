@@ -2,4 +2,6 @@
 //! types. Payloads grow by optional fields only; a break is a new type.
 
 pub mod core;
+pub mod mailer;
 pub mod payment;
+pub mod webhook;
