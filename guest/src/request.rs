@@ -1,0 +1,2 @@
+//! request.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
