@@ -7,8 +7,12 @@ pub mod client;
 pub mod data;
 pub mod error;
 pub mod key;
+pub mod metrics;
 pub mod ports;
 pub mod random;
+pub mod settings;
+pub mod until;
+pub mod visitor;
 pub mod world;
 
 pub use error::Error;

@@ -1,0 +1,55 @@
+# The commands that people type. `make help` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Brokers of a real Kafka (`make up KAFKA=127.0.0.1:9092`); empty is the embedded log.
+KAFKA ?=
+KAFKA_REPLICATION ?= 1
+# More options of `till up`, such as --without chain or --mailbox-port 8026.
+ARGS ?=
+
+DATA := .till
+TILL := target/debug/till
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+export KAFKA_REPLICATION
+
+.PHONY: help up demo test clean promises bench build components machine
+
+help: ## this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+up: build $(DATA)/tools ## the whole house: builds what is missing, starts everything, Ctrl-C stops it
+	@exec $(TILL) up $(if $(KAFKA),--kafka $(KAFKA)) $(ARGS)
+
+demo: build $(DATA)/tools ## a payment from invoice to webhook, told line by line
+	@exec $(TILL) demo $(ARGS)
+
+test: build $(DATA)/tools ## everything: unit tests, and the stories on every database and every log
+	@tools/test.sh
+
+clean: ## forgets what the house keeps; what is built stays (target/)
+	@[ ! -e $(DATA) ] || find $(DATA) -mindepth 1 -maxdepth 1 ! -name tools -exec rm -rf {} +
+
+promises: machine ## which test keeps which promise
+	@cargo run --quiet --package tests --bin promises
+
+bench: machine components ## what it costs, as a table and as JSON (target/bench.json)
+	@cargo build --release --package bridge --package host
+	@cargo run --release --quiet --package tests --bin bench
+
+build: machine components
+	@echo "building till, till-bridge and till-host (the first time takes some minutes)"
+	@cargo build --workspace --bins
+
+components: machine
+	@echo "building the six functions for WebAssembly"
+	@cargo components
+
+machine:
+	@tools/machine.sh
+
+$(DATA)/tools: tools/anvil.sh
+	@tools/anvil.sh $(DATA)/tools >/dev/null
+	@touch $@

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Runs every test, with a PostgreSQL and an Apache Kafka of one's own around them, and says at the end how many passed,
+# failed and were skipped. A skip is a test whose outside part this machine lacks: told here, and a failure where CI=true.
+#   tools/test.sh [ARGUMENTS OF cargo test]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ $# -gt 0 ] || set -- --workspace
+
+out=$PWD/target/test
+mkdir -p "$out"
+: >"$out/skipped"
+export TILL_TEST_SKIPPED=$out/skipped
+
+# Below the range that the kernel gives out to others.
+port() { echo $((20000 + RANDOM % 12000)); }
+
+start_postgres() {
+  local port; port=$(port)
+  if tools/postgres.sh start "$out/postgres" "$port"; then
+    export TILL_TEST_POSTGRES=127.0.0.1:$port
+  else
+    echo "test: no PostgreSQL, so its tests are skipped" >&2
+  fi
+}
+start_kafka() {
+  kafka_port=$(port)
+  export KAFKA_DATA_DIR=$out/kafka KAFKA_OWNER=$$
+  if tools/kafka.sh start "$kafka_port"; then
+    export TILL_TEST_KAFKA=127.0.0.1:$kafka_port
+  else
+    echo "test: no Apache Kafka, so its tests are skipped" >&2
+  fi
+}
+stop() {
+  [ -z "${TILL_TEST_POSTGRES:-}" ] || tools/postgres.sh stop "$out/postgres" || true
+  [ -z "${TILL_TEST_KAFKA:-}" ] || tools/kafka.sh wipe "$kafka_port" || true
+  rm -rf "$out/postgres"
+}
+trap stop EXIT
+rm -rf "$out/postgres"
+start_postgres
+start_kafka
+
+status=0
+RUST_BACKTRACE=${RUST_BACKTRACE:-0} cargo test --no-fail-fast "$@" 2>&1 | tee "$out/log" || status=$?
+
+skipped=$(sort -u "$out/skipped" | sed '/^$/d')
+if [ -n "$skipped" ]; then
+  printf '\nSkipped, because this machine lacks an outside part:\n%s\n' "$(sed 's/^/  /' <<<"$skipped")"
+fi
+totals=$(awk -v skips="$(grep -c . <<<"$skipped" || true)" '
+  /^test result:/ { passed += $4; failed += $6; ignored += $8 }
+  END { printf "%d passed, %d failed, %d skipped", passed - skips, failed, ignored + skips }' "$out/log")
+printf '\n%s\n' "$totals"
+exit "$status"
