@@ -36,5 +36,5 @@ impl Member {
     pub(super) async fn settle(&self, _: Vec<NewRecord>, _: Vec<Commit>) -> Result<(), Error> {
         Err(Error::Closed)
     }
-    pub(super) async fn close(&self) {}
+    pub(super) fn close(&self) {}
 }

@@ -6,6 +6,7 @@
 
 mod embedded;
 mod kafka;
+mod murmur2;
 mod queue;
 mod types;
 
@@ -138,12 +139,12 @@ impl Control {
         }
     }
 
-    /// Gives the partitions back and leaves. The feed tells [`Happening::Revoked`], waits for its release, and ends. Settle
-    /// what is settled before the release.
-    pub async fn close(&self) {
+    /// Asks to give the partitions back and to leave. The feed then tells [`Happening::Revoked`] and, after its release,
+    /// ends: go on reading it until it answers `None`. Settle what is settled before the release.
+    pub fn close(&self) {
         match &self.0 {
-            Member::Kafka(member) => member.close().await,
-            Member::Embedded(member) => member.close().await,
+            Member::Kafka(member) => member.close(),
+            Member::Embedded(member) => member.close(),
         }
     }
 }

@@ -1,0 +1,174 @@
+//! A group's thread on the embedded log: from the committed offsets to the file's end and on as it grows, into the feed's
+//! queue. It sleeps until somebody appends, resumes or takes from the full queue; it never polls.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::Member;
+use super::sql::{self, Held};
+use crate::log::{Alarm, Commit, Error, Happening, Initial, Partition, Position, Release, Revoked};
+
+/// Records of one partition that are read before the next one has its turn.
+const TURN: usize = 256;
+/// How long the thread sleeps without looking whether its owner is still there.
+const NAP: Duration = Duration::from_secs(60);
+
+/// A partition being read.
+struct Reading {
+    held: Held,
+    next: i64,
+    /// The end that was told last.
+    told: Option<i64>,
+}
+
+struct Reader {
+    member: Arc<Member>,
+    file: Connection,
+    readings: Vec<Reading>,
+    /// Assigned or stopped: not to be assigned again.
+    known: HashSet<Partition>,
+    missing: HashSet<String>,
+    first_look: bool,
+}
+
+pub(super) fn start(member: Arc<Member>, file: Connection) -> Result<(), Error> {
+    let name = format!("log-{}", member.group.source);
+    let (readings, known, missing) = (Vec::new(), HashSet::new(), HashSet::new());
+    let reader = Reader { member, file, readings, known, missing, first_look: true };
+    let thread = std::thread::Builder::new().name(name).spawn(move || reader.run());
+    thread.map(drop).map_err(|error| Error::Config(format!("no thread for the source: {error}")))
+}
+
+impl Reader {
+    fn run(mut self) {
+        while !self.is_over() {
+            if let Err(error) = self.turn() {
+                self.alarm(Alarm::Unavailable(error.to_string()));
+                self.member.queue.wait_for_nudge(Duration::from_secs(1));
+            }
+        }
+        self.leave();
+    }
+
+    fn is_over(&self) -> bool {
+        self.member.closing.load(Ordering::Acquire) || self.member.queue.is_abandoned()
+    }
+
+    /// Reads what there is, or sleeps until there is something.
+    fn turn(&mut self) -> Result<(), Error> {
+        self.look_for_partitions()?;
+        let mut moved = false;
+        for index in 0..self.readings.len() {
+            moved |= self.read(index)?;
+        }
+        if self.member.queue.is_full() {
+            // The partition that came last to the full queue comes first now.
+            self.readings.rotate_left(1);
+            self.member.queue.wait_for_room(Duration::from_millis(500));
+        } else if !moved {
+            self.member.queue.wait_for_nudge(NAP);
+        }
+        Ok(())
+    }
+
+    fn look_for_partitions(&mut self) -> Result<(), Error> {
+        let mut positions = Vec::new();
+        for topic in self.member.group.topics.clone() {
+            let partitions = sql::partitions(&self.file, &topic)?;
+            self.tell_missing(&topic, partitions.is_empty());
+            for held in partitions {
+                if self.known.insert(held.partition.clone()) {
+                    positions.extend(self.begin(held)?);
+                }
+            }
+        }
+        self.first_look = false;
+        if !positions.is_empty() {
+            self.member.queue.push_urgent(Happening::Assigned(positions));
+        }
+        Ok(())
+    }
+
+    fn tell_missing(&mut self, topic: &str, missing: bool) {
+        if !missing {
+            self.missing.remove(topic);
+        } else if self.missing.insert(topic.to_owned()) {
+            let reason = "there is no such topic; it is read from its beginning when it appears".into();
+            self.alarm(Alarm::Topic { topic: topic.to_owned(), reason });
+        }
+    }
+
+    /// Where a partition is read from; `None` when its committed offset is not in the log.
+    fn begin(&mut self, held: Held) -> Result<Option<Position>, Error> {
+        let commit = sql::committed(&self.file, &self.member.group.group, &held.partition)?;
+        let next = match &commit {
+            Some(commit) => commit.next,
+            None => self.initial(&held)?,
+        };
+        let partition = held.partition.clone();
+        if !(held.span.start..=held.span.end).contains(&next) {
+            self.alarm(Alarm::OutOfRange { partition, next, start: held.span.start, end: held.span.end });
+            return Ok(None);
+        }
+        self.readings.push(Reading { held, next, told: None });
+        let metadata = commit.map(|commit| commit.metadata).filter(|metadata| !metadata.is_empty());
+        Ok(Some(Position { partition, next, metadata }))
+    }
+
+    fn initial(&self, held: &Held) -> Result<i64, Error> {
+        match self.member.group.initial {
+            Initial::At(instant_ms) => sql::offset_at(&self.file, held, instant_ms),
+            Initial::Earliest => Ok(held.span.start),
+            Initial::Latest if self.first_look => self.commit_initial(held, held.span.end),
+            Initial::Latest => self.commit_initial(held, held.span.start),
+        }
+    }
+
+    /// What was decided once is kept: what comes while nobody reads must not be skipped the next time.
+    fn commit_initial(&self, held: &Held, next: i64) -> Result<i64, Error> {
+        let group = self.member.group.group.clone();
+        let commit = Commit { partition: held.partition.clone(), next, metadata: String::new() };
+        self.member.store.writer.write_blocking(move |file| sql::commit(file, &group, &commit))?;
+        Ok(next)
+    }
+
+    /// Reads on in one partition; answers whether anything came.
+    fn read(&mut self, index: usize) -> Result<bool, Error> {
+        let queue = &self.member.queue;
+        let reading = &mut self.readings[index];
+        let partition = &reading.held.partition;
+        if queue.is_full() || self.member.paused.lock().expect("no holder panics").contains(partition) {
+            return Ok(false);
+        }
+        let mut taken = 0;
+        let before = reading.next;
+        reading.next = sql::read(&self.file, &reading.held, before, TURN, |record| {
+            taken += 1;
+            queue.push(Happening::Record(record));
+            !queue.is_full()
+        })?;
+        if taken < TURN && !queue.is_full() && reading.told != Some(reading.next) {
+            reading.told = Some(reading.next);
+            queue.push(Happening::End { partition: partition.clone(), next: reading.next });
+        }
+        Ok(reading.next > before)
+    }
+
+    fn alarm(&self, alarm: Alarm) {
+        self.member.queue.push_urgent(Happening::Alarm(alarm));
+    }
+
+    fn leave(self) {
+        let partitions: Vec<Partition> = self.readings.into_iter().map(|reading| reading.held.partition).collect();
+        let (release, released) = Release::new();
+        self.member.queue.forget(&partitions);
+        self.member.queue.push_urgent(Happening::Revoked(Revoked { partitions, lost: false, release }));
+        let _ = released.recv_timeout(self.member.group.revoke_timeout);
+        self.member.left.store(true, Ordering::Release);
+        self.member.queue.end();
+    }
+}

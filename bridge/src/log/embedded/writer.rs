@@ -1,0 +1,136 @@
+//! The one thread that writes the embedded log. Changes come in over a channel; as many as wait are made in one SQLite
+//! transaction, each within a savepoint of its own, and answered after the commit.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::sql;
+use crate::log::Error;
+
+/// Changes that are made in one transaction at most.
+const TOGETHER_MAX: usize = 256;
+/// Changes that wait for the thread at most.
+const WAITING_MAX: usize = 1_024;
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(600);
+
+type Work = Box<dyn FnOnce(&Connection) -> Result<(), Error> + Send>;
+/// Told after each commit: the topics that grew, by name.
+type Grown = Box<dyn Fn(&[String]) + Send>;
+
+/// A change to be made, and who waits for it.
+struct Change {
+    work: Work,
+    /// The topics that grow by it.
+    topics: Vec<String>,
+    answer: oneshot::Sender<Result<(), Error>>,
+}
+
+/// The way to the thread, which ends with its last clone.
+#[derive(Clone)]
+pub(super) struct Writer(mpsc::Sender<Change>);
+
+impl Writer {
+    pub(super) fn start(file: Connection, grown: Grown) -> Result<Self, Error> {
+        let (sender, changes) = mpsc::channel(WAITING_MAX);
+        std::thread::Builder::new()
+            .name("log-writer".into())
+            .spawn(move || run(file, changes, grown))
+            .map_err(|error| Error::Config(format!("no thread for the log: {error}")))?;
+        Ok(Writer(sender))
+    }
+
+    /// Makes a change and answers when it is on disk.
+    pub(super) async fn write(
+        &self,
+        topics: Vec<String>,
+        work: impl FnOnce(&Connection) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let (answer, answered) = oneshot::channel();
+        let change = Change { work: Box::new(work), topics, answer };
+        self.0.send(change).await.map_err(|_| Error::Closed)?;
+        answered.await.map_err(|_| gave_up())?
+    }
+
+    /// As [`Writer::write`], for a thread that may block.
+    pub(super) fn write_blocking(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let (answer, answered) = oneshot::channel();
+        let change = Change { work: Box::new(work), topics: Vec::new(), answer };
+        self.0.blocking_send(change).map_err(|_| Error::Closed)?;
+        answered.blocking_recv().map_err(|_| gave_up())?
+    }
+}
+
+fn run(mut file: Connection, mut changes: mpsc::Receiver<Change>, grown: Grown) {
+    let mut expired = None;
+    let mut together = Vec::with_capacity(TOGETHER_MAX);
+    while changes.blocking_recv_many(&mut together, TOGETHER_MAX) > 0 {
+        if expired.is_none_or(|last: Instant| last.elapsed() > EXPIRE_INTERVAL) {
+            expired = Some(Instant::now());
+            expire(&mut file);
+        }
+        make(&mut file, together.drain(..), &grown);
+    }
+}
+
+/// Makes changes in one transaction; one that fails is undone alone.
+fn make(file: &mut Connection, changes: impl Iterator<Item = Change>, grown: &Grown) {
+    let mut made = Vec::new();
+    let mut failed = Vec::new();
+    let committed = (|| {
+        let mut transaction = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for Change { work, topics, answer } in changes {
+            let savepoint = transaction.savepoint()?;
+            match work(&savepoint) {
+                Ok(()) => {
+                    savepoint.commit()?;
+                    made.push((topics, answer));
+                }
+                Err(error) => failed.push((error, answer)),
+            }
+        }
+        transaction.commit()
+    })();
+    for (error, answer) in failed {
+        let _ = answer.send(Err(error));
+    }
+    tell(made, committed.map_err(Error::from), grown);
+}
+
+/// Answers those who wait. One who no longer waits is no matter: the change is made or undone as a whole.
+fn tell(made: Vec<(Vec<String>, oneshot::Sender<Result<(), Error>>)>, outcome: Result<(), Error>, grown: &Grown) {
+    let mut topics = Vec::new();
+    for (its_topics, answer) in made {
+        topics.extend(its_topics);
+        let _ = answer.send(outcome.clone());
+    }
+    if outcome.is_ok() && !topics.is_empty() {
+        grown(&topics);
+    }
+}
+
+fn gave_up() -> Error {
+    Error::Unavailable("the log's file: its transaction could not go on".into())
+}
+
+fn expire(file: &mut Connection) {
+    let deleted = (|| {
+        let transaction = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let deleted = sql::expire(&transaction, now_ms())?;
+        transaction.commit()?;
+        Ok::<_, Error>(deleted)
+    })();
+    match deleted {
+        Ok(0) => {}
+        Ok(records) => tracing::info!(records, "the log has let go of old records"),
+        Err(error) => tracing::warn!(%error, "old records stay for now"),
+    }
+}
+
+pub(super) fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}

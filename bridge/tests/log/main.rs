@@ -1,0 +1,401 @@
+//! What every log promises the bridge, run over each implementer of the port.
+
+mod sharing;
+mod world;
+
+use std::collections::{BTreeMap, HashSet};
+
+use bridge::log::{Alarm, Error, Fault, Happening, Initial, NewRecord, Partition, Span};
+use world::{Member, World, commit, create, group, record, topic, unique, value};
+
+// promise: BRIDGE: records of one partition are read in offset order, and come as they were written
+#[tokio::test]
+async fn records_come_in_offset_order_and_as_they_were_written() {
+    for world in World::all() {
+        let log = world.open();
+        let topic = topic(&log, 3).await;
+        let written: Vec<NewRecord> =
+            (0..300).map(|n| record(&topic, &format!("key-{}", n % 7), &n.to_string())).collect();
+        for part in written.chunks(50) {
+            log.append(part.to_vec()).await.unwrap();
+        }
+        let mut member = Member::join(&log, &group(&[&topic], Initial::Earliest));
+        let mut next: BTreeMap<i32, i64> = BTreeMap::new();
+        let mut seen: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for read in member.records(300).await {
+            assert!(read.offset >= *next.get(&read.partition.number).unwrap_or(&0));
+            next.insert(read.partition.number, read.offset + 1);
+            let number: usize = value(&read).parse().unwrap();
+            assert_eq!((&read.key, &read.headers), (&written[number].key, &written[number].headers));
+            assert!(read.timestamp_ms.is_some());
+            seen.entry(format!("{:?}", read.key)).or_default().push(number);
+        }
+        assert!(seen.values().all(|numbers| numbers.is_sorted()), "a key was overtaken on {}", world.name());
+    }
+}
+
+// promise: BRIDGE: a key is written to the partition that Java's partitioner chooses
+#[tokio::test]
+async fn a_key_is_written_where_javas_partitioner_would_write_it() {
+    // org.apache.kafka.common.utils.Utils.murmur2 of each, made positive, modulo 10.
+    let expected = [("21", 0), ("foobar", 6), ("a-little-bit-long-string", 2), ("abc", 7)];
+    for world in World::all() {
+        let log = world.open();
+        let topic = topic(&log, 10).await;
+        log.append(expected.map(|(key, _)| record(&topic, key, key)).to_vec()).await.unwrap();
+        let mut member = Member::join(&log, &group(&[&topic], Initial::Earliest));
+        let found: BTreeMap<String, i32> =
+            member.records(4).await.iter().map(|read| (value(read), read.partition.number)).collect();
+        let hash: BTreeMap<&str, i32> = [
+            ("21", -973_932_308),
+            ("foobar", -790_332_482),
+            ("a-little-bit-long-string", -985_981_536),
+            ("abc", 479_470_107),
+        ]
+        .into();
+        for (key, _) in expected {
+            assert_eq!(found[key], (hash[key] & 0x7fff_ffff) % 10, "{key} on {}", world.name());
+        }
+    }
+}
+
+// promise: BRIDGE: replies and offsets are written in one transaction
+#[tokio::test]
+async fn a_settlement_is_all_or_nothing() {
+    for world in World::all() {
+        let log = world.open();
+        let (input, output) = (topic(&log, 1).await, topic(&log, 1).await);
+        let partition = Partition::new(input.as_str(), 0);
+        log.append(vec![record(&input, "k", "in")]).await.unwrap();
+        let group = group(&[&input], Initial::Earliest);
+        let mut member = Member::join(&log, &group);
+        member.records(1).await;
+
+        let huge = "x".repeat(2 << 20);
+        let replies = vec![record(&output, "k", "first"), record(&output, "k", &huge)];
+        let refused = member.control.settle(replies, vec![commit(&partition, 1, "")]).await;
+        assert!(matches!(refused, Err(Error::Record { index: 1, fault: Fault::TooLarge, .. })), "{refused:?}");
+        let unknown = vec![record(&output, "k", "second"), record(&unique("absent"), "k", "")];
+        let refused = member.control.settle(unknown, vec![commit(&partition, 1, "")]).await;
+        assert!(matches!(refused, Err(Error::Record { index: 1, fault: Fault::UnknownTopic, .. })), "{refused:?}");
+        assert_eq!(log.committed(&group.group, vec![partition.clone()]).await, Ok(vec![]));
+
+        let kept = commit(&partition, 1, "all of it");
+        member.control.settle(vec![record(&output, "k", "third")], vec![kept.clone()]).await.unwrap();
+        assert_eq!(log.committed(&group.group, vec![partition]).await, Ok(vec![kept]));
+        let written = log.read(Partition::new(output.as_str(), 0), 0, 10).await.unwrap();
+        assert_eq!(written.iter().map(value).collect::<Vec<_>>(), ["third"], "on {}", world.name());
+    }
+}
+
+// promise: BRIDGE: an appended batch is written all or none
+#[tokio::test]
+async fn an_appended_batch_is_all_or_nothing() {
+    for world in World::all() {
+        let log = world.open();
+        let topic = topic(&log, 1).await;
+        let huge = "x".repeat(2 << 20);
+        let refused = log.append(vec![record(&topic, "k", "a"), record(&topic, "k", &huge)]).await;
+        assert!(matches!(refused, Err(Error::Record { index: 1, fault: Fault::TooLarge, .. })), "{refused:?}");
+        let mut outside = record(&topic, "k", "b");
+        outside.partition = Some(9);
+        let refused = log.append(vec![record(&topic, "k", "c"), outside]).await;
+        assert!(matches!(refused, Err(Error::Record { index: 1, fault: Fault::UnknownPartition, .. })), "{refused:?}");
+        log.append(vec![record(&topic, "k", "d"), record(&topic, "k", "e")]).await.unwrap();
+        let written = log.read(Partition::new(topic.as_str(), 0), 0, 10).await.unwrap();
+        assert_eq!(written.iter().map(value).collect::<Vec<_>>(), ["d", "e"], "on {}", world.name());
+    }
+}
+
+// promise: BRIDGE: a record that was not settled is delivered again
+#[tokio::test]
+async fn what_was_not_committed_comes_again() {
+    for world in World::all() {
+        let log = world.open();
+        let topic = topic(&log, 1).await;
+        log.append((0..5).map(|n| record(&topic, "k", &n.to_string())).collect()).await.unwrap();
+        let group = group(&[&topic], Initial::Earliest);
+        let mut first = Member::join(&log, &group);
+        assert_eq!(first.values(5).await, ["0", "1", "2", "3", "4"]);
+        first.control.settle(vec![], vec![commit(&Partition::new(topic.as_str(), 0), 2, "")]).await.unwrap();
+        first.leave().await;
+        let mut second = Member::join(&log, &group);
+        assert_eq!(second.values(3).await, ["2", "3", "4"], "on {}", world.name());
+    }
+}
+
+// promise: BRIDGE: what is settled beyond the safe offset survives in the committed offset's metadata
+#[tokio::test]
+async fn metadata_comes_back_with_the_position() {
+    for world in World::all() {
+        let log = world.open();
+        let topic = topic(&log, 1).await;
+        let partition = Partition::new(topic.as_str(), 0);
+        log.append((0..3).map(|n| record(&topic, "k", &n.to_string())).collect()).await.unwrap();
+        let group = group(&[&topic], Initial::Earliest);
+        let mut first = Member::join(&log, &group);
+        let begin = first.assigned().await;
+        assert_eq!((begin[0].next, &begin[0].metadata), (0, &None));
+        let text = "m".repeat(4_000);
+        first.control.settle(vec![], vec![commit(&partition, 1, &text)]).await.unwrap();
+        let refused = first.control.settle(vec![], vec![commit(&partition, 2, &"m".repeat(5_000))]).await;
+        assert!(matches!(refused, Err(Error::Metadata(_))), "{refused:?}");
+        first.leave().await;
+        let mut second = Member::join(&log, &group);
+        let begin = second.assigned().await;
+        assert_eq!((begin[0].next, begin[0].metadata.as_deref()), (1, Some(text.as_str())), "on {}", world.name());
+    }
+}
+
+// promise: BRIDGE: an offset out of range is an alarm and a stop, never a silent reset
+#[tokio::test]
+async fn an_offset_out_of_range_is_an_alarm_and_a_stop() {
+    for world in World::all() {
+        let log = world.open();
+        let topic = topic(&log, 2).await;
+        let (bad, good) = (Partition::new(topic.as_str(), 0), Partition::new(topic.as_str(), 1));
+        let group = group(&[&topic], Initial::Earliest);
+        let mut first = Member::join(&log, &group);
+        first.assigned().await;
+        first.control.settle(vec![], vec![commit(&bad, 99, "kept"), commit(&good, 0, "")]).await.unwrap();
+        first.leave().await;
+        let to = |partition: &Partition, value: &str| NewRecord {
+            partition: Some(partition.number),
+            ..record(&topic, "k", value)
+        };
+        log.append(vec![to(&bad, "never"), to(&good, "read")]).await.unwrap();
+        let mut second = Member::join(&log, &group);
+        let alarm = second.alarm().await;
+        let Alarm::OutOfRange { partition, next: 99, .. } = alarm else { panic!("{alarm:?}") };
+        assert_eq!(partition, bad);
+        assert_eq!(second.values(1).await, ["read"], "on {}", world.name());
+        let kept = log.committed(&group.group, vec![bad.clone()]).await.unwrap();
+        assert_eq!(kept, vec![commit(&bad, 99, "kept")]);
+    }
+}
+
+// promise: BRIDGE: an idle partition's committed offset is its end, markers included
+#[tokio::test]
+async fn the_end_of_a_partition_counts_what_no_reader_sees() {
+    for world in World::all() {
+        let log = world.open();
+        let topic = topic(&log, 1).await;
+        let partition = Partition::new(topic.as_str(), 0);
+        let group = group(&[&topic], Initial::Earliest);
+        let mut member = Member::join(&log, &group);
+        member.assigned().await;
+        for n in 0..3 {
+            log.append(vec![record(&topic, "k", &n.to_string())]).await.unwrap();
+        }
+        let mut seen = 0;
+        let end = loop {
+            let (records, end) = member.until_end(&partition).await;
+            seen += records.len();
+            let spans = log.spans(vec![partition.clone()]).await.unwrap();
+            if seen == 3 && spans[&partition].end == end {
+                break end;
+            }
+        };
+        member.control.settle(vec![], vec![commit(&partition, end, "")]).await.unwrap();
+        member.leave().await;
+        let mut again = Member::join(&log, &group);
+        assert_eq!(again.assigned().await[0].next, end);
+        assert_eq!(again.until_end(&partition).await, (vec![], end), "on {}", world.name());
+    }
+}
+
+// promise: BRIDGE: with latest, the end is committed at the first assignment
+#[tokio::test]
+async fn latest_begins_at_the_end_and_keeps_that() {
+    for world in World::all() {
+        let log = world.open();
+        let topic = topic(&log, 2).await;
+        let partitions = vec![Partition::new(topic.as_str(), 0), Partition::new(topic.as_str(), 1)];
+        log.append((0..20).map(|n| record(&topic, &n.to_string(), "before")).collect()).await.unwrap();
+        let group = group(&[&topic], Initial::Latest);
+        let mut first = Member::join(&log, &group);
+        first.assigned().await;
+        assert_eq!(log.committed(&group.group, partitions).await.unwrap().len(), 2, "on {}", world.name());
+        first.leave().await;
+        log.append(vec![record(&topic, "k", "between")]).await.unwrap();
+        let mut second = Member::join(&log, &group);
+        assert_eq!(second.values(1).await, ["between"], "on {}", world.name());
+    }
+}
+
+// promise: BRIDGE: a topic that appears later is read from its beginning
+#[tokio::test]
+async fn a_topic_that_appears_later_is_read_from_its_beginning() {
+    for world in World::all() {
+        let log = world.open();
+        let (now, later) = (topic(&log, 1).await, unique("later"));
+        let mut member = Member::join(&log, &group(&[&now, &later], Initial::Latest));
+        let assigned = member.assigned().await;
+        assert_eq!(assigned.len(), 1);
+        create(&log, &later, 1).await;
+        log.append(vec![record(&later, "k", "first")]).await.unwrap();
+        assert_eq!(member.values(1).await, ["first"], "on {}", world.name());
+    }
+}
+
+// promise: BRIDGE: a source may start at an instant
+#[tokio::test]
+async fn reading_begins_at_an_instant() {
+    for world in World::all() {
+        let log = world.open();
+        let topic = topic(&log, 1).await;
+        let at = |ms: i64| NewRecord { timestamp_ms: Some(ms), ..record(&topic, "k", &ms.to_string()) };
+        let base = 1_700_000_000_000;
+        log.append((0..5).map(|n| at(base + n * 1_000)).collect()).await.unwrap();
+        let mut member = Member::join(&log, &group(&[&topic], Initial::At(base + 2_500)));
+        assert_eq!(member.assigned().await[0].next, 3);
+        assert_eq!(member.values(2).await, [(base + 3_000).to_string(), (base + 4_000).to_string()]);
+    }
+}
+
+#[tokio::test]
+async fn a_paused_partition_waits_and_goes_on_where_it_stopped() {
+    for world in World::all() {
+        let log = world.open();
+        let topic = topic(&log, 2).await;
+        let (still, flowing) = (Partition::new(topic.as_str(), 0), Partition::new(topic.as_str(), 1));
+        let to = |partition: &Partition, value: &str| NewRecord {
+            partition: Some(partition.number),
+            ..record(&topic, "k", value)
+        };
+        let mut member = Member::join(&log, &group(&[&topic], Initial::Earliest));
+        member.assigned().await;
+        member.control.pause(std::slice::from_ref(&still));
+        log.append(vec![to(&still, "later"), to(&flowing, "now")]).await.unwrap();
+        assert_eq!(member.values(1).await, ["now"]);
+        log.append(vec![to(&flowing, "now too")]).await.unwrap();
+        assert_eq!(member.values(1).await, ["now too"], "on {}", world.name());
+        member.control.resume(&[still]);
+        assert_eq!(member.values(1).await, ["later"], "on {}", world.name());
+    }
+}
+
+// promise: BRIDGE: memory is bounded, whatever the lag
+#[tokio::test]
+async fn a_feed_that_nobody_reads_is_bounded_and_loses_nothing() {
+    for world in World::all() {
+        let log = world.open();
+        let topic = topic(&log, 1).await;
+        for hundred in 0..10 {
+            let records = (0..100).map(|n| record(&topic, "k", &(hundred * 100 + n).to_string()));
+            log.append(records.collect()).await.unwrap();
+        }
+        let mut group = group(&[&topic], Initial::Earliest);
+        group.waiting_max = 10;
+        let mut member = Member::join(&log, &group);
+        member.assigned().await;
+        let expected: Vec<String> = (0..1_000).map(|n| n.to_string()).collect();
+        // Slow at first, so that the reading side meets the full feed; then as fast as it goes.
+        let mut values = member.values(5).await;
+        tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+        values.extend(member.values(995).await);
+        assert_eq!(values, expected, "on {}", world.name());
+    }
+}
+
+// promise: BRIDGE: on revoke the bridge commits what is settled before the partition goes
+#[tokio::test]
+async fn a_close_waits_for_the_release_and_takes_a_last_settlement() {
+    for world in World::all() {
+        let log = world.open();
+        let topic = topic(&log, 1).await;
+        let partition = Partition::new(topic.as_str(), 0);
+        log.append(vec![record(&topic, "k", "0")]).await.unwrap();
+        let group = group(&[&topic], Initial::Earliest);
+        let mut member = Member::join(&log, &group);
+        member.records(1).await;
+        member.control.close();
+        let revoked = member.revoked().await;
+        assert_eq!((revoked.partitions, revoked.lost), (vec![partition.clone()], false));
+        let last = commit(&partition, 1, "last");
+        member.control.settle(vec![], vec![last.clone()]).await.unwrap();
+        drop(revoked.release);
+        while member.feed.next().await.is_some() {}
+        assert_eq!(member.control.settle(vec![], vec![last.clone()]).await, Err(Error::Closed));
+        assert_eq!(log.committed(&group.group, vec![partition]).await, Ok(vec![last]), "on {}", world.name());
+    }
+}
+
+#[tokio::test]
+async fn topics_are_created_once_and_left_as_they_are() {
+    for world in World::all() {
+        let log = world.open();
+        let name = unique("once");
+        create(&log, &name, 3).await;
+        let again = bridge::log::NewTopic { name: name.clone(), partitions: 5, replication: 1, retention: None };
+        assert_eq!(log.create_topics(vec![again]).await, Ok(vec![]));
+        assert_eq!(log.topics().await.unwrap()[&name], 3, "on {}", world.name());
+        let (there, absent) = (Partition::new(name.as_str(), 2), Partition::new(unique("absent"), 0));
+        let spans = log.spans(vec![there.clone(), absent]).await.unwrap();
+        assert_eq!(spans, BTreeMap::from([(there, Span { start: 0, end: 0 })]));
+    }
+}
+
+// promise: BRIDGE: tombstones and records without a key are carried
+#[tokio::test]
+async fn tombstones_and_keyless_records_are_carried() {
+    for world in World::all() {
+        let log = world.open();
+        let topic = topic(&log, 4).await;
+        let tombstone = NewRecord { value: None, headers: vec![], ..record(&topic, "gone", "") };
+        let keyless = NewRecord { key: None, ..record(&topic, "", "keyless") };
+        let odd = NewRecord { key: Some(bytes::Bytes::from_static(b"\xff\xfe")), ..record(&topic, "", "odd") };
+        log.append(vec![tombstone, keyless, odd]).await.unwrap();
+        let mut member = Member::join(&log, &group(&[&topic], Initial::Earliest));
+        let read = member.records(3).await;
+        let seen: HashSet<_> = read.iter().map(|read| (read.key.clone(), read.value.clone())).collect();
+        let bytes = |text: &'static [u8]| Some(bytes::Bytes::from_static(text));
+        let expected = [(bytes(b"gone"), None), (None, bytes(b"keyless")), (bytes(b"\xff\xfe"), bytes(b"odd"))];
+        assert_eq!(seen, HashSet::from(expected), "on {}", world.name());
+    }
+}
+
+// promise: BRIDGE: an embedded log serves one process at a time, and says who has it
+#[tokio::test]
+async fn an_embedded_log_that_is_taken_says_by_whom() {
+    let world = World::embedded();
+    let World::Embedded(folder) = &world else { unreachable!() };
+    let first = world.open();
+    let second = bridge::log::Log::embedded(&folder.path().join("log.db")).err();
+    let Some(Error::Config(reason)) = second else { panic!("{second:?}") };
+    assert!(reason.contains(&format!("process {}", std::process::id())), "{reason}");
+    drop(first);
+    world.open();
+}
+
+// promise: BRIDGE: the embedded log keeps everything over a restart
+#[tokio::test]
+async fn an_embedded_log_keeps_records_and_offsets_over_a_restart() {
+    let world = World::embedded();
+    let log = world.open();
+    let topic = topic(&log, 1).await;
+    log.append(vec![record(&topic, "k", "0"), record(&topic, "k", "1")]).await.unwrap();
+    let group = group(&[&topic], Initial::Earliest);
+    let mut member = Member::join(&log, &group);
+    member.records(2).await;
+    member.control.settle(vec![], vec![commit(&Partition::new(topic.as_str(), 0), 1, "m")]).await.unwrap();
+    drop((member, log));
+    let log = world.open();
+    let mut member = Member::join(&log, &group);
+    let begin = member.assigned().await;
+    assert_eq!((begin[0].next, begin[0].metadata.as_deref()), (1, Some("m")));
+    assert_eq!(member.values(1).await, ["1"]);
+}
+
+#[tokio::test]
+async fn an_embedded_group_has_one_member() {
+    let log = World::embedded();
+    let log = log.open();
+    let topic = topic(&log, 1).await;
+    let group = group(&[&topic], Initial::Earliest);
+    let first = Member::join(&log, &group);
+    assert!(matches!(log.join(group.clone()), Err(Error::Config(_))));
+    first.leave().await;
+    let mut second = Member::join(&log, &group);
+    assert!(matches!(second.next().await, Happening::Assigned(_)));
+}
