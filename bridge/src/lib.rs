@@ -1,4 +1,4 @@
-//! The bridge: records of a log become HTTP calls of functions that may be asleep, and their answers become records.
+//! The bridge: topics ⇄ HTTP, blind to payloads. Records come in from a log, become one HTTP call each, and the answers
+//! become records again. BRIDGE.md is its contract.
 
-pub mod ingress;
-pub mod log;
+mod dispatch;

@@ -1,0 +1,222 @@
+//! Lanes: the queue of one key, of one partition or of one record, as the source's ordering says. Deliveries come in, and the
+//! head of each lane that may go comes out, one at a time a lane.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use super::{DeliveryId, Millis, Slot};
+
+/// Whose queue it is. Two keys with one hash share a lane, which keeps both in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LaneKey {
+    pub slot: Slot,
+    pub hash: u64,
+}
+
+#[derive(Debug, Default)]
+pub struct Lanes {
+    lanes: HashMap<LaneKey, Lane>,
+    ready: VecDeque<LaneKey>,
+    due: BTreeSet<(Millis, LaneKey)>,
+    /// Ready lanes of partitions that have to wait.
+    parked: BTreeMap<Slot, Vec<LaneKey>>,
+}
+
+#[derive(Debug)]
+struct Lane {
+    queue: VecDeque<DeliveryId>,
+    state: State,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    /// In `ready` or `parked`.
+    Ready,
+    /// Its head is under way, or being written.
+    Busy,
+    /// Its head waits for its next attempt, in `due`.
+    Waiting(Millis),
+    /// Its head can neither be settled nor given up.
+    Stopped(String),
+}
+
+impl Lanes {
+    pub fn push(&mut self, key: LaneKey, id: DeliveryId) {
+        let lane = self.lanes.entry(key).or_insert_with(|| {
+            self.ready.push_back(key);
+            Lane { queue: VecDeque::with_capacity(1), state: State::Ready }
+        });
+        lane.queue.push_back(id);
+    }
+
+    /// The head of the next lane that may go; the lane is busy from now on.
+    pub fn take_ready(&mut self) -> Option<(LaneKey, DeliveryId)> {
+        while let Some(key) = self.ready.pop_front() {
+            if let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.state == State::Ready) {
+                lane.state = State::Busy;
+                return Some((key, *lane.queue.front().expect("an empty lane is removed")));
+            }
+        }
+        None
+    }
+
+    /// Its head goes back, first in the line.
+    pub fn put_back(&mut self, key: LaneKey) {
+        self.set(key, State::Ready);
+        self.ready.push_front(key);
+    }
+
+    /// Its head may go when its partition is let go on by [`Lanes::unpark`].
+    pub fn park(&mut self, key: LaneKey) {
+        self.set(key, State::Ready);
+        self.parked.entry(key.slot).or_default().push(key);
+    }
+
+    pub fn unpark(&mut self, slot: Slot) {
+        self.ready.extend(self.parked.remove(&slot).unwrap_or_default());
+    }
+
+    /// Its head is tried again at `due`.
+    pub fn wait(&mut self, key: LaneKey, due: Millis) {
+        self.set(key, State::Waiting(due));
+        self.due.insert((due, key));
+    }
+
+    pub fn stop(&mut self, key: LaneKey, reason: String) {
+        self.set(key, State::Stopped(reason));
+    }
+
+    /// Its head is settled: the next one may go.
+    pub fn finish(&mut self, key: LaneKey) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        lane.queue.pop_front();
+        if lane.queue.is_empty() {
+            self.lanes.remove(&key);
+        } else {
+            lane.state = State::Ready;
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Lanes whose time has come are ready again.
+    pub fn wake_due(&mut self, now: Millis) {
+        while let Some(&(due, key)) = self.due.first().filter(|(due, _)| *due <= now) {
+            self.due.remove(&(due, key));
+            self.set(key, State::Ready);
+            self.ready.push_back(key);
+        }
+    }
+
+    pub fn next_due(&self) -> Option<Millis> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Forgets the lanes of a partition and answers what was in them.
+    pub fn forget(&mut self, slot: Slot) -> Vec<DeliveryId> {
+        let mut forgotten = Vec::new();
+        self.lanes.retain(|key, lane| {
+            let stays = key.slot != slot;
+            if !stays {
+                forgotten.extend(&lane.queue);
+            }
+            stays
+        });
+        self.ready.retain(|key| key.slot != slot);
+        self.due.retain(|(_, key)| key.slot != slot);
+        self.parked.remove(&slot);
+        forgotten
+    }
+
+    pub fn len(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Lanes that wait for a person, with the delivery at their head and the reason.
+    pub fn stopped(&self) -> impl Iterator<Item = (DeliveryId, &str)> {
+        self.lanes.values().filter_map(|lane| match &lane.state {
+            State::Stopped(reason) => Some((*lane.queue.front()?, reason.as_str())),
+            State::Ready | State::Busy | State::Waiting(_) => None,
+        })
+    }
+
+    fn set(&mut self, key: LaneKey, state: State) {
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.state = state;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: LaneKey = LaneKey { slot: Slot(0), hash: 1 };
+    const B: LaneKey = LaneKey { slot: Slot(1), hash: 2 };
+
+    fn lanes() -> Lanes {
+        let mut lanes = Lanes::default();
+        for (key, id) in [(A, 1), (A, 2), (B, 3)] {
+            lanes.push(key, DeliveryId(id));
+        }
+        lanes
+    }
+
+    fn take(lanes: &mut Lanes) -> Option<u64> {
+        lanes.take_ready().map(|(_, id)| id.0)
+    }
+
+    #[test]
+    fn a_lane_gives_one_at_a_time_and_lanes_run_abreast() {
+        let mut lanes = lanes();
+        assert_eq!([take(&mut lanes), take(&mut lanes), take(&mut lanes)], [Some(1), Some(3), None]);
+        lanes.finish(A);
+        assert_eq!(take(&mut lanes), Some(2));
+        lanes.finish(A);
+        lanes.finish(B);
+        assert_eq!(lanes.len(), 0);
+    }
+
+    #[test]
+    fn a_waiting_head_holds_its_lane_until_it_is_due() {
+        let mut lanes = lanes();
+        take(&mut lanes);
+        lanes.wait(A, 100);
+        lanes.wake_due(99);
+        assert_eq!([take(&mut lanes), take(&mut lanes)], [Some(3), None]);
+        assert_eq!(lanes.next_due(), Some(100));
+        lanes.wake_due(100);
+        assert_eq!(take(&mut lanes), Some(1));
+    }
+
+    #[test]
+    fn a_stopped_lane_says_why_and_stops_nobody_else() {
+        let mut lanes = lanes();
+        take(&mut lanes);
+        lanes.stop(A, "no topic".into());
+        assert_eq!(lanes.stopped().collect::<Vec<_>>(), [(DeliveryId(1), "no topic")]);
+        assert_eq!(take(&mut lanes), Some(3));
+    }
+
+    #[test]
+    fn a_parked_lane_goes_on_when_its_partition_may() {
+        let mut lanes = lanes();
+        let (key, _) = lanes.take_ready().unwrap();
+        lanes.park(key);
+        assert_eq!([take(&mut lanes), take(&mut lanes)], [Some(3), None]);
+        lanes.unpark(A.slot);
+        assert_eq!(take(&mut lanes), Some(1));
+    }
+
+    #[test]
+    fn a_forgotten_partition_leaves_nothing_behind() {
+        let mut lanes = lanes();
+        take(&mut lanes);
+        lanes.wait(A, 5);
+        assert_eq!(lanes.forget(A.slot).len(), 2);
+        lanes.wake_due(10);
+        assert_eq!([take(&mut lanes), take(&mut lanes)], [Some(3), None]);
+    }
+}

@@ -1,0 +1,80 @@
+//! One assigned partition: its offsets, the attempts of its open records, and whether it may go on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::offsets::Offsets;
+use super::{Commitment, Slot, metadata};
+
+/// The most that one more settled record or attempt adds to the metadata, in bytes of text.
+const GROWTH_MAX: usize = 24;
+
+#[derive(Debug)]
+pub struct Partition {
+    pub offsets: Offsets,
+    /// Attempts of open records, where there were any.
+    pub attempts: BTreeMap<i64, u32>,
+    pub in_flight: usize,
+    pub writing: usize,
+    /// Nothing new is sent.
+    pub leaving: bool,
+    pub paused: bool,
+    /// The metadata's length when it was last measured, and what could have made it longer since.
+    measured: usize,
+    changes: usize,
+}
+
+impl Partition {
+    pub fn new(next: i64, metadata: Option<&str>) -> Self {
+        Partition {
+            offsets: Offsets::new(next, metadata),
+            attempts: BTreeMap::new(),
+            in_flight: 0,
+            writing: 0,
+            leaving: false,
+            paused: false,
+            measured: metadata.map_or(0, str::len),
+            changes: 0,
+        }
+    }
+
+    /// Something happened that can make the metadata longer.
+    pub fn changed(&mut self) {
+        self.changes += 1;
+    }
+
+    /// Whether the record at `offset` may be sent: what it could add to the metadata must fit. The record at the safe offset
+    /// always may, since nothing else makes room.
+    pub fn has_room(&mut self, offset: i64, bytes_max: usize) -> bool {
+        if self.offsets.safe() == offset || self.estimate() <= bytes_max {
+            return true;
+        }
+        self.measured = self.measure();
+        self.changes = 0;
+        self.estimate() <= bytes_max
+    }
+
+    fn estimate(&self) -> usize {
+        self.measured + GROWTH_MAX * (self.changes + self.in_flight + self.writing + 1)
+    }
+
+    fn measure(&self) -> usize {
+        let (safe, beyond) = self.offsets.outlook(&BTreeSet::new(), |offset| self.attempts_of(offset));
+        metadata::encoded_len(safe, &beyond)
+    }
+
+    /// What may be committed, as if `also` were settled.
+    pub fn commitment(&mut self, slot: Slot, also: &BTreeSet<i64>, bytes_max: usize) -> Commitment {
+        self.offsets.clean();
+        let (next, beyond) = self.offsets.outlook(also, |offset| self.attempts_of(offset));
+        Commitment { slot, next, metadata: metadata::encode(next, &beyond, bytes_max) }
+    }
+
+    fn attempts_of(&self, offset: i64) -> u32 {
+        self.attempts.get(&offset).copied().unwrap_or(0)
+    }
+
+    /// Nothing is under way.
+    pub fn is_quiet(&self) -> bool {
+        self.in_flight == 0 && self.writing == 0
+    }
+}
