@@ -135,6 +135,11 @@ impl Asset {
         self.0.placements.iter().find(|placement| placement.chain == chain)
     }
 
+    /// Whether it is a currency for prices, which lives on no chain.
+    pub fn is_currency(self) -> bool {
+        self.0.placements.is_empty()
+    }
+
     /// The asset of an ERC-20 contract (lower case) on a chain.
     pub fn of_contract(chain: u64, contract: &str) -> Option<Asset> {
         Asset::all().find(|asset| asset.on(chain).is_some_and(|placement| placement.contract == Some(contract)))
@@ -222,6 +227,6 @@ mod tests {
     #[test]
     fn currencies_live_on_no_chain() {
         let euro = Asset::parse("EUR").expect("listed");
-        assert!(euro.on(1).is_none() && euro.on(31337).is_none());
+        assert!(euro.is_currency() && euro.on(1).is_none() && euro.on(31337).is_none());
     }
 }

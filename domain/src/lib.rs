@@ -7,8 +7,8 @@ pub mod asset;
 #[cfg(test)]
 mod chance;
 pub mod delivery;
-pub mod endpoint;
 pub mod deposit;
+pub mod endpoint;
 pub mod facts;
 pub mod invoice;
 pub mod mail;

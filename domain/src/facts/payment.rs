@@ -13,7 +13,7 @@ pub const INVOICE_CREATED: &str = "payment.invoice.created";
 pub const INVOICE_PROCESSING: &str = "payment.invoice.processing";
 /// [`InvoiceTold`]: enough is confirmed.
 pub const INVOICE_PAID: &str = "payment.invoice.paid";
-/// [`InvoiceTold`]: not enough was seen in time. Money that still arrives is credited, and said by `late` facts.
+/// [`InvoiceTold`]: not enough was seen in time. Money that still arrives is credited, and said by its deposit's facts.
 pub const INVOICE_EXPIRED: &str = "payment.invoice.expired";
 /// [`InvoiceTold`]: enough was seen, but it was not confirmed in time.
 pub const INVOICE_INVALID: &str = "payment.invoice.invalid";
@@ -110,4 +110,7 @@ pub struct DepositTold {
     /// The invoice whose address it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub invoice: Option<String>,
+    /// What is now remarkable about that invoice's sums: how short, excess and late money is said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub additional: Vec<Additional>,
 }

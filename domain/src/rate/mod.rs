@@ -1,0 +1,3 @@
+//! What one asset is worth in another.
+
+pub mod price;
