@@ -11,11 +11,14 @@ pub mod identity;
 mod inbox;
 mod input;
 mod outbox;
+mod outcome;
 mod problem;
 mod request;
 mod serve;
 pub mod sql;
+mod telling;
 mod variables;
+mod work;
 
 use std::future::Future;
 

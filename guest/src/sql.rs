@@ -7,9 +7,9 @@ mod sqlite;
 mod statement;
 mod value;
 
+use std::cell::Cell;
 use std::ops::Deref;
 
-pub use migrations::prepare;
 pub use value::{FromValue, Row, Value};
 
 use crate::problem::Problem;
@@ -39,13 +39,28 @@ pub enum Purpose {
     Write,
     /// Reads one consistent state.
     Read,
-    /// Changes tables, one instance at a time.
-    Migrate,
+    /// Writes rows one by one and must see what others committed meanwhile: migrations, and the outbox after a push.
+    Bookkeeping,
+}
+
+thread_local! {
+    /// One instance serves one function and looks at its tables once.
+    static TABLES_ARE_THERE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Opens the function's database, with all its tables.
+pub async fn open(function: &str, migrations: &[&str], database_url: &str) -> Result<Db, Problem> {
+    let db = Db::open(function, database_url).await?;
+    if !TABLES_ARE_THERE.get() {
+        migrations::prepare(&db, function, migrations).await?;
+        TABLES_ARE_THERE.set(true);
+    }
+    Ok(db)
 }
 
 impl Db {
     /// Opens the function's database: SQLite by its label, or PostgreSQL where `database_url` is not empty.
-    pub async fn open(function: &str, database_url: &str) -> Result<Db, Problem> {
+    async fn open(function: &str, database_url: &str) -> Result<Db, Problem> {
         let connection = if database_url.is_empty() {
             Connection::Sqlite(sqlite::Connection::open(function).await?)
         } else {
@@ -125,9 +140,22 @@ impl Tx<'_> {
         }
     }
 
-    /// Makes everything since the beginning lasting.
+    /// Makes everything since the beginning lasting. What cannot be committed is forgotten.
     pub async fn commit(self) -> Result<(), Problem> {
-        self.db.execute_raw("COMMIT", &[]).await.map(|_| ())
+        let committed = self.db.execute_raw("COMMIT", &[]).await;
+        if committed.is_err() {
+            self.rollback().await?;
+        }
+        committed.map(|_| ())
+    }
+
+    /// Makes other instances that call this wait until this transaction has ended.
+    async fn take_turns(&self, function: &str) -> Result<(), Problem> {
+        match &self.db.connection {
+            // `BEGIN IMMEDIATE` has done it.
+            Connection::Sqlite(_) => Ok(()),
+            Connection::Postgres(connection) => connection.take_turns(function).await,
+        }
     }
 
     /// Forgets everything since the beginning.

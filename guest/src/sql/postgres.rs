@@ -10,13 +10,13 @@ use crate::problem::{Code, Problem};
 
 pub struct Connection(pg::Connection);
 
-/// How a transaction begins. Whoever migrates waits for a lock and must then see what the others did, which a
+/// How a transaction begins. Whoever waited for a lock in bookkeeping must then see what the others did, which a
 /// serializable snapshot would hide.
 pub fn begin(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Write => "BEGIN ISOLATION LEVEL SERIALIZABLE",
         Purpose::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        Purpose::Migrate => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        Purpose::Bookkeeping => "BEGIN ISOLATION LEVEL READ COMMITTED",
     }
 }
 
@@ -40,6 +40,18 @@ impl Connection {
         }
         result.result().await.map_err(problem)?;
         Ok(rows)
+    }
+
+    /// Waits for its turn and makes the function's schema. Existence is asked first, because `CREATE … IF NOT EXISTS`
+    /// wants a permission that the function's role need not have.
+    pub async fn take_turns(&self, schema: &str) -> Result<(), Problem> {
+        let lock = "SELECT 1 AS turn FROM pg_advisory_xact_lock(hashtext($1))";
+        self.rows(lock, &[format!("till:{schema}").into()]).await?;
+        let exists = "SELECT 1 AS found FROM pg_namespace WHERE nspname = CAST($1 AS TEXT)";
+        if self.rows(exists, &[schema.into()]).await?.is_empty() {
+            self.execute(&format!("CREATE SCHEMA {schema}"), &[]).await?;
+        }
+        Ok(())
     }
 
     pub async fn execute(&self, sql: &str, params: &[Value]) -> Result<u64, Problem> {

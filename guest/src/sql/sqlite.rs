@@ -20,7 +20,7 @@ pub struct Connection(sqlite::Connection);
 /// middle, so a writer takes its place at once.
 pub fn begin(purpose: Purpose) -> &'static str {
     match purpose {
-        Purpose::Write | Purpose::Migrate => "BEGIN IMMEDIATE",
+        Purpose::Write | Purpose::Bookkeeping => "BEGIN IMMEDIATE",
         Purpose::Read => "BEGIN",
     }
 }
