@@ -1,0 +1,188 @@
+//! What the bridge is told to do: files of documents and options come in, a [`Config`] or all problems at once come out.
+
+mod delivery;
+mod documents;
+mod fields;
+mod filter;
+mod sink;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use delivery::{Delivery, Dialect};
+pub use documents::{KeyType, Ping, Reply, Source, Topic};
+pub use fields::Problem;
+pub use filter::Filter;
+pub use sink::Sink;
+
+use crate::log::NewTopic;
+use documents::Document;
+use fields::Problems;
+use sink::Resolver;
+
+/// How a bridge is started, before its files are read.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Files of YAML documents.
+    pub sources: Vec<PathBuf>,
+    pub log: LogKind,
+    /// How sink refs become addresses: `http://127.0.0.1:3000/{name}`; `None` is the cluster's DNS.
+    pub resolve: Option<String>,
+    /// One file a topic, named after it, with the token or tokens (separated by a comma) that may write it.
+    pub ingress_tokens: Option<PathBuf>,
+    /// This process's name, the same after a restart.
+    pub replica: String,
+    /// How long a drain may take, at the end and when a partition goes.
+    pub drain: Duration,
+}
+
+/// Which log the records live in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogKind {
+    /// One SQLite file; `bootstrapServers` of the documents are not used.
+    Embedded(PathBuf),
+    /// The cluster that the documents name.
+    Kafka,
+}
+
+/// Everything that a bridge does, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub sources: Vec<Source>,
+    pub pings: Vec<Ping>,
+    pub topics: Vec<Topic>,
+    pub log: LogKind,
+    pub ingress_tokens: Option<PathBuf>,
+    pub replica: String,
+    pub drain: Duration,
+}
+
+impl Config {
+    /// Reads the files, with `${NAME}` from this process's environment.
+    pub fn load(options: &Options) -> Result<Config, Vec<Problem>> {
+        let mut texts = Vec::new();
+        let mut problems = Vec::new();
+        for file in &options.sources {
+            match std::fs::read_to_string(file) {
+                Ok(text) => texts.push((file.clone(), text)),
+                Err(error) => problems.push(problem(file, 0, error.to_string())),
+            }
+        }
+        match Config::parse(&texts, options, &|name| std::env::var(name).ok()) {
+            Ok(config) if problems.is_empty() => Ok(config),
+            Ok(_) => Err(problems),
+            Err(more) => Err(problems.into_iter().chain(more).collect()),
+        }
+    }
+
+    /// As [`Config::load`], from texts and an environment.
+    pub fn parse(
+        texts: &[(PathBuf, String)],
+        options: &Options,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Config, Vec<Problem>> {
+        let resolver = Resolver { template: options.resolve.as_deref(), environment };
+        let mut config = Config {
+            sources: Vec::new(),
+            pings: Vec::new(),
+            topics: Vec::new(),
+            log: options.log.clone(),
+            ingress_tokens: options.ingress_tokens.clone(),
+            replica: options.replica.clone(),
+            drain: options.drain,
+        };
+        let mut problems = Vec::new();
+        for (file, text) in texts {
+            problems.extend(config.read(file, text, resolver));
+        }
+        problems.extend(config.cross_check(texts));
+        problems.sort();
+        problems.dedup();
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// The servers of the one cluster that the documents name; none with the embedded log.
+    pub fn bootstrap_servers(&self) -> Option<String> {
+        let servers = self.sources.iter().map(|source| &source.bootstrap_servers);
+        let servers = servers.chain(self.topics.iter().map(|topic| &topic.bootstrap_servers));
+        (self.log == LogKind::Kafka).then(|| servers.into_iter().next().map(|servers| servers.join(",")))?
+    }
+
+    /// The topics that are to exist.
+    pub fn new_topics(&self) -> Vec<NewTopic> {
+        self.topics.iter().map(|topic| topic.topic.clone()).collect()
+    }
+
+    /// The topic of a source's dead letters.
+    pub fn dead_letter_topic(&self, source: &Source) -> Option<String> {
+        let (_, name) = source.delivery.dead_letter_sink.as_ref()?;
+        self.topics.iter().find(|topic| topic.name == *name).map(|topic| topic.topic.name.clone())
+    }
+
+    fn read(&mut self, file: &Path, text: &str, resolver: Resolver) -> Vec<Problem> {
+        let documents = match yaml::documents(text, resolver.environment) {
+            Ok(documents) => documents,
+            Err(broken) => {
+                return broken.into_iter().map(|broken| problem(file, broken.line, broken.reason)).collect();
+            }
+        };
+        let problems = Problems::of(file);
+        for node in &documents {
+            match documents::read(node, resolver, &problems) {
+                Some(Document::Source(source)) => self.sources.push(*source),
+                Some(Document::Ping(ping)) => self.pings.push(*ping),
+                Some(Document::Topic(topic)) => self.topics.push(topic),
+                None => {}
+            }
+        }
+        problems.into_vec()
+    }
+
+    /// What no document can see alone.
+    fn cross_check(&self, texts: &[(PathBuf, String)]) -> Vec<Problem> {
+        let file = texts.first().map(|(file, _)| file.as_path()).unwrap_or(Path::new("-"));
+        let mut problems = Vec::new();
+        for source in &self.sources {
+            if let Some((line, name)) = &source.delivery.dead_letter_sink
+                && self.dead_letter_topic(source).is_none()
+            {
+                problems.push(problem(file, *line, format!("there is no KafkaSink `{name}` for dead letters")));
+            }
+        }
+        let mut seen = BTreeMap::new();
+        for source in &self.sources {
+            if let Some(first) = seen.insert(&source.group, &source.name) {
+                let text =
+                    format!("the sources `{first}` and `{}` have one consumerGroup `{}`", source.name, source.group);
+                problems.push(problem(file, source.line, text));
+            }
+        }
+        if self.log == LogKind::Kafka {
+            problems.extend(self.one_cluster(file));
+        }
+        problems
+    }
+
+    fn one_cluster(&self, file: &Path) -> Option<Problem> {
+        let all = self.sources.iter().map(|source| (source.line, &source.bootstrap_servers));
+        let mut all = all.chain(self.topics.iter().map(|topic| (0, &topic.bootstrap_servers)));
+        let (_, first) = all.next()?;
+        let (line, _) = all.find(|(_, servers)| *servers != first)?;
+        Some(problem(file, line, "documents with different bootstrapServers need one bridge each"))
+    }
+}
+
+fn problem(file: &Path, line: usize, text: impl Into<String>) -> Problem {
+    Problem { file: file.to_owned(), line, text: text.into() }
+}
+
+/// The address that is used when nothing else is said.
+pub fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 3001))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,137 @@
+//! Where a source's events go: a ref, an absolute URI, or a URI relative to a ref, becomes one URL.
+
+use std::fmt;
+
+use url::Url;
+
+use super::fields::Fields;
+use super::yaml::Environment;
+
+/// A sink: its name, by which wakes and people call it, and its address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sink {
+    pub name: String,
+    pub url: Url,
+}
+
+impl fmt::Display for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.url)
+    }
+}
+
+/// How refs become addresses.
+#[derive(Clone, Copy)]
+pub struct Resolver<'a> {
+    /// `http://127.0.0.1:3000/{name}`; `None` is the cluster's DNS.
+    pub template: Option<&'a str>,
+    pub environment: Environment<'a>,
+}
+
+impl Resolver<'_> {
+    /// The sink of a document called `owner`. Without the field, `K_SINK` is honoured.
+    pub fn read(&self, spec: &mut Fields, owner: &str, namespace: &str) -> Option<Sink> {
+        let line = spec.line;
+        let Some(mut sink) = spec.fields("sink") else {
+            let Some(uri) = (self.environment)("K_SINK") else {
+                spec.problem(line, format!("`{}` is missing", spec.name("sink")));
+                return None;
+            };
+            return checked(spec, line, owner, Url::parse(&uri).map_err(|error| error.to_string()));
+        };
+        sink.unsupported("CACerts", "this build speaks HTTP without TLS to sinks");
+        sink.unsupported("audience", "it needs a cluster's controllers");
+        let (line, uri) = (sink.line, sink.text("uri"));
+        let service = sink.fields("ref").and_then(|reference| service(reference, namespace));
+        sink.finish();
+        let name = service.as_ref().map_or(owner, |(name, _)| name).to_owned();
+        let base = service.map(|(name, namespace)| self.address(&name, &namespace));
+        checked(spec, line, &name, joined(base, uri.as_deref()))
+    }
+
+    fn address(&self, name: &str, namespace: &str) -> String {
+        match self.template {
+            Some(template) => template.replace("{name}", name).replace("{namespace}", namespace),
+            None => format!("http://{name}.{namespace}.svc.cluster.local"),
+        }
+    }
+}
+
+fn service(mut reference: Fields, namespace: &str) -> Option<(String, String)> {
+    let (line, name, kind) = (reference.line, reference.required("name"), reference.required("kind"));
+    let namespace = reference.text("namespace").unwrap_or_else(|| namespace.to_owned());
+    reference.ignored("apiVersion");
+    if kind != "Service" && !kind.is_empty() {
+        reference
+            .problem(line, format!("a ref to a `{kind}` needs a cluster's controllers; only a Service can be called"));
+    }
+    reference.finish();
+    (!name.is_empty()).then_some((name, namespace))
+}
+
+/// RFC 3986, section 5: `uri` may be absolute, or relative to the ref.
+fn joined(base: Option<String>, uri: Option<&str>) -> Result<Url, String> {
+    let wrong = |text: &str, error| format!("`{text}` is no URL: {error}");
+    match (base, uri) {
+        (Some(base), uri) => {
+            let url = Url::parse(&base).map_err(|error| wrong(&base, error))?;
+            uri.map_or(Ok(url.clone()), |uri| url.join(uri).map_err(|error| wrong(uri, error)))
+        }
+        (None, Some(uri)) => Url::parse(uri).map_err(|error| wrong(uri, error)),
+        (None, None) => Err("a sink needs a `ref` or a `uri`".into()),
+    }
+}
+
+fn checked(spec: &Fields, line: usize, name: &str, url: Result<Url, String>) -> Option<Sink> {
+    let url = url.and_then(|url| match url.scheme() {
+        "http" if url.has_host() => Ok(url),
+        "https" => Err(format!("`{url}`: TLS to sinks is not supported by this build")),
+        _ => Err(format!("`{url}` is no HTTP address")),
+    });
+    url.map_err(|problem| spec.problem(line, problem)).ok().map(|url| Sink { name: name.to_owned(), url })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::fields::Problems;
+    use crate::config::yaml;
+
+    fn read(spec: &str, template: Option<&str>) -> Result<String, String> {
+        let documents = yaml::documents(spec, &|_| None).unwrap();
+        let problems = Problems::of("f.yaml");
+        let resolver = Resolver { template, environment: &|name| (name == "K_SINK").then(|| "http://k:1/s".into()) };
+        let sink = resolver.read(&mut Fields::of(&documents[0], "spec", &problems), "owner", "shop");
+        let problems = problems.into_vec();
+        sink.map(|sink| format!("{} {}", sink.name, sink.url)).ok_or_else(|| problems[0].text.clone())
+    }
+
+    // promise: BRIDGE: sink refs resolve to a cluster's DNS, or by --resolve
+    #[test]
+    fn refs_resolve_in_a_cluster_and_on_a_laptop() {
+        let spec = "sink: { ref: { apiVersion: v1, kind: Service, name: core }, uri: /core/events }";
+        assert_eq!(read(spec, None).unwrap(), "core http://core.shop.svc.cluster.local/core/events");
+        assert_eq!(read(spec, Some("http://127.0.0.1:3000/{name}")).unwrap(), "core http://127.0.0.1:3000/core/events");
+        let relative = "sink: { ref: { kind: Service, name: core, namespace: n }, uri: events?x=1 }";
+        assert_eq!(read(relative, Some("http://h/{namespace}/{name}/")).unwrap(), "core http://h/n/core/events?x=1");
+    }
+
+    #[test]
+    fn an_absolute_uri_needs_no_ref_and_k_sink_stands_in() {
+        assert_eq!(read("sink: { uri: 'http://h:1/p' }", None).unwrap(), "owner http://h:1/p");
+        assert_eq!(read("a: 1", None).unwrap(), "owner http://k:1/s");
+    }
+
+    #[test]
+    fn what_cannot_be_called_is_refused_by_name() {
+        let broker = "sink: { ref: { kind: Broker, name: b } }";
+        let documents = yaml::documents(broker, &|_| None).unwrap();
+        let problems = Problems::of("f.yaml");
+        let resolver = Resolver { template: None, environment: &|_| None };
+        resolver.read(&mut Fields::of(&documents[0], "spec", &problems), "o", "n");
+        assert!(problems.into_vec()[0].text.contains("`Broker`"));
+        assert!(read("sink: { uri: 'https://h' }", None).unwrap_err().contains("TLS"));
+        assert!(read("sink: { uri: 'ftp://h' }", None).unwrap_err().contains("no HTTP"));
+        assert!(read("sink: {}", None).unwrap_err().contains("`ref` or a `uri`"));
+    }
+}

@@ -1,0 +1,132 @@
+//! Documents as people write them, right and wrong.
+
+use super::*;
+use crate::dispatch::{Backoff, OnExhausted, Ordering};
+use crate::log::Initial;
+
+fn parse(text: &str) -> Result<Config, Vec<String>> {
+    let options = Options {
+        sources: Vec::new(),
+        log: LogKind::Kafka,
+        resolve: Some("http://127.0.0.1:3000/{name}".into()),
+        ingress_tokens: None,
+        replica: "r".into(),
+        drain: Duration::from_secs(1),
+    };
+    let environment = |name: &str| match name {
+        "KAFKA" => Some("k:9092".into()),
+        "KAFKA_REPLICATION" => Some("3".into()),
+        "TILL_TOKENS" => Some("/tokens".into()),
+        _ => None,
+    };
+    Config::parse(&[("f.yaml".into(), text.into())], &options, &environment)
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+// promise: BRIDGE: the house's own sources.yaml runs unchanged
+#[test]
+fn the_house_file_is_understood() {
+    let config = parse(include_str!("../../../knative/till/sources.yaml")).unwrap();
+    assert_eq!((config.sources.len(), config.topics.len(), config.pings.len()), (5, 7, 1));
+    let core = &config.sources[0];
+    assert_eq!((core.ordering, core.initial, core.in_flight_max), (Ordering::Key, Initial::Earliest, 16));
+    assert_eq!(core.sink.url.as_str(), "http://127.0.0.1:3000/core/events");
+    assert_eq!(core.token_file.as_deref(), Some(Path::new("/tokens/bridge/core")));
+    assert_eq!(core.reply, Reply::ByType { types: vec!["core.".into()] });
+    assert_eq!((core.delivery.retry.retries_max, core.delivery.retry.delay), (None, 200));
+    assert_eq!(config.dead_letter_topic(core).as_deref(), Some("dead-letters"));
+    assert_eq!(config.topics[0].topic.replication, 3);
+    assert_eq!(config.pings[0].token_file.as_deref(), Some(Path::new("/tokens/bridge/cron")));
+    assert_eq!(config.bootstrap_servers().as_deref(), Some("k:9092"));
+}
+
+const KAFKA_SOURCE: &str = "apiVersion: sources.knative.dev/v1
+kind: KafkaSource
+metadata: { name: s, labels: { kafkasources.sources.knative.dev/key-type: int } }
+spec:
+  consumers: 2
+  bootstrapServers: [a:1]
+  topics: [t]
+  consumerGroup: g
+  sink: { uri: 'http://h/' }
+";
+
+// promise: BRIDGE: a KafkaSource has Knative's meaning and defaults
+#[test]
+fn a_kafka_source_has_knatives_defaults() {
+    let config = parse(KAFKA_SOURCE).unwrap();
+    let source = &config.sources[0];
+    assert_eq!(
+        (source.initial, source.ordering, source.key_type),
+        (Initial::Latest, Ordering::Partition, KeyType::Int)
+    );
+    let retry = &source.delivery.retry;
+    assert_eq!((retry.retries_max, retry.backoff, retry.delay), (Some(10), Backoff::Exponential, 300));
+    assert_eq!(source.delivery.timeout, Duration::from_secs(600));
+    assert_eq!((source.delivery.on_exhausted, source.reply.clone()), (OnExhausted::Drop, Reply::None));
+}
+
+// promise: BRIDGE: all problems are reported at once, with file and line, and unknown fields are refused
+#[test]
+fn all_problems_are_told_at_once_with_their_lines() {
+    let text = format!(
+        "{KAFKA_SOURCE}  filters: []\n  ordering: key\n  net: {{ tls: {{ enable: true }} }}\n---\nkind: Mystery\n"
+    );
+    let problems = parse(&text).unwrap_err();
+    for (line, word) in [(10, "`spec.filters` is unknown"), (11, "ordered, unordered"), (12, "TLS"), (14, "Mystery")] {
+        let found =
+            problems.iter().any(|problem| problem.starts_with(&format!("f.yaml:{line}:")) && problem.contains(word));
+        assert!(found, "{line} {word}: {problems:#?}");
+    }
+}
+
+// promise: BRIDGE: what only a cluster's controllers can do is refused by name
+#[test]
+fn what_cannot_be_done_here_is_refused_by_name() {
+    let sink = "{ ref: { kind: Broker, name: b }, audience: a, CACerts: c }";
+    let problems = parse(&KAFKA_SOURCE.replace("{ uri: 'http://h/' }", sink)).unwrap_err().join("\n");
+    for word in ["Broker", "audience", "CACerts"] {
+        assert!(problems.contains(word), "{word}: {problems}");
+    }
+}
+
+#[test]
+fn a_dead_letter_sink_must_exist() {
+    let text = format!("{KAFKA_SOURCE}  delivery: {{ deadLetterSink: {{ ref: {{ kind: KafkaSink, name: d }} }} }}\n");
+    assert!(parse(&text).unwrap_err()[0].contains("no KafkaSink `d`"));
+}
+
+#[test]
+fn two_sources_never_share_a_group() {
+    assert!(parse(&format!("{KAFKA_SOURCE}---\n{KAFKA_SOURCE}")).unwrap_err()[0].contains("one consumerGroup"));
+}
+
+#[test]
+fn the_variables_that_are_missing_are_all_named() {
+    let problems = parse("a: ${ONE}\nb: ${TWO}").unwrap_err();
+    assert_eq!(problems.len(), 2);
+    assert!(problems[0].contains("ONE") && problems[1].contains("TWO"));
+}
+
+#[test]
+fn a_ping_is_checked_at_the_door() {
+    let ping = |schedule: &str, zone: &str| {
+        parse(&format!(
+            "apiVersion: sources.knative.dev/v1\nkind: PingSource\nmetadata: {{ name: p }}\nspec:\n  schedule: '{schedule}'\n  \
+             timezone: {zone}\n  sink: {{ uri: 'http://h/' }}\n"
+        ))
+    };
+    assert!(ping("*/5 * * * * *", "Europe/Prague").is_ok());
+    let problems = ping("61 * * * *", "Nowhere/At").unwrap_err();
+    assert!(problems.iter().any(|text| text.contains("spec.schedule")), "{problems:?}");
+    assert!(problems.iter().any(|text| text.contains("Nowhere/At")), "{problems:?}");
+}
+
+#[test]
+fn a_reply_goes_to_exactly_one_place() {
+    let source = KAFKA_SOURCE.replace("sources.knative.dev/v1", "till.dev/v1").replace("KafkaSource", "Source");
+    assert!(parse(&format!("{source}  reply: {{ byType: true, topic: t }}\n")).unwrap_err()[0].contains("exactly one"));
+    let config = parse(&format!("{source}  reply: {{ topic: t, types: [a.] }}\n")).unwrap();
+    assert_eq!(config.sources[0].reply, Reply::Topic { topic: "t".into(), types: vec!["a.".into()] });
+    assert_eq!(config.sources[0].delivery.on_exhausted, OnExhausted::Stop);
+}
