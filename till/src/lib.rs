@@ -2,16 +2,22 @@
 //! and the demo. A library as well, so that tests start the same parts as people do.
 
 pub mod address;
+pub mod banner;
 pub mod chain;
+pub mod cli;
 pub mod client;
 pub mod data;
+pub mod demo;
 pub mod error;
 pub mod key;
 pub mod metrics;
+pub mod parts;
 pub mod ports;
 pub mod random;
 pub mod settings;
+pub mod sources;
 pub mod until;
+pub mod up;
 pub mod visitor;
 pub mod world;
 

@@ -62,6 +62,17 @@ impl Visitor {
         Person { id: name.to_owned(), email: format!("{name}@example.org"), token }
     }
 
+    /// Waits until bridge and host say that they are ready.
+    pub async fn ready(&self, patience: Duration) -> Result<(), Error> {
+        let bridge = format!("{}/health/ready", url(self.ports.bridge));
+        until("a ready bridge", patience, async || {
+            self.client.get(&bridge).await?.ok(&bridge)?;
+            self.host_metrics().await.map(Some)
+        })
+        .await
+        .map(drop)
+    }
+
     /// Makes a person a user, and answers what core said.
     pub async fn register(&self, person: &Person) -> Result<Value, Error> {
         self.post(person, "/core/v1/users", json!({ "email": person.email, "locale": "en" })).await
@@ -107,6 +118,26 @@ impl Visitor {
     /// What a person owns, as core tells it.
     pub async fn balances(&self, person: &Person) -> Result<Value, Error> {
         self.get(person, "/core/v1/me/balances").await
+    }
+
+    /// Waits until a person has exactly this much of an asset, posted.
+    pub async fn has_balance(
+        &self,
+        person: &Person,
+        asset: &str,
+        amount: &str,
+        patience: Duration,
+    ) -> Result<(), Error> {
+        until(&format!("a balance of {amount} {asset}"), patience, async || {
+            let balances = self.balances(person).await?;
+            let found = balances["balances"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|one| one["asset"] == asset && one["available"] == amount);
+            Ok(found.then_some(()))
+        })
+        .await
     }
 
     /// The mails that reached a person, the oldest first, as the mailbox lists them.

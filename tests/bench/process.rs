@@ -1,0 +1,93 @@
+//! A child process that is measured from outside: its CPU time and memory as the kernel counts them in /proc.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+/// Linux counts CPU time in ticks of 10 ms on every architecture that we run on (USER_HZ).
+const TICK: Duration = Duration::from_millis(10);
+
+/// A running child, killed when it is dropped.
+pub struct Measured {
+    child: Child,
+}
+
+impl Measured {
+    /// Starts a command whose output goes nowhere.
+    pub fn start(command: &mut Command) -> Result<Self> {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {command:?}"))?;
+        Ok(Measured { child })
+    }
+
+    /// User and system time of the process so far, to 10 ms.
+    pub fn cpu(&self) -> Result<Duration> {
+        let stat = self.read("stat")?;
+        let after_name = stat.rsplit_once(')').context("/proc/PID/stat has a name in brackets")?.1;
+        let ticks: u32 = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u32>().ok()).sum();
+        Ok(TICK * ticks)
+    }
+
+    /// Nanoseconds that the process's main thread spent on a CPU: finer than [`Measured::cpu`], and of one thread.
+    pub fn scheduled(&self) -> Result<Duration> {
+        let mut nanos = 0;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let text = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+            nanos += text.split_whitespace().next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
+        }
+        Ok(Duration::from_nanos(nanos))
+    }
+
+    /// Resident memory in KiB: now, and at its highest.
+    pub fn memory_kib(&self) -> Result<(u64, u64)> {
+        let status = self.read("status")?;
+        Ok((field_kib(&status, "VmRSS:")?, field_kib(&status, "VmHWM:")?))
+    }
+
+    /// Fails when the process has ended, which a benchmark never expects.
+    pub fn check_alive(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("a measured process ended early: {status}");
+        }
+        Ok(())
+    }
+
+    fn read(&self, file: &str) -> Result<String> {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).context("the measured process is gone")
+    }
+}
+
+impl Drop for Measured {
+    fn drop(&mut self) {
+        // It may be gone already, and that is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn field_kib(status: &str, name: &str) -> Result<u64> {
+    let line = status.lines().find(|line| line.starts_with(name)).with_context(|| format!("no {name}"))?;
+    line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).with_context(|| format!("{name} is no number"))
+}
+
+/// Polls a condition until it holds or the deadline has passed.
+pub async fn wait_until(what: &str, within: Duration, mut holds: impl AsyncFnMut() -> bool) -> Result<Duration> {
+    let begun = Instant::now();
+    while !holds().await {
+        if begun.elapsed() > within {
+            bail!("{what} did not happen within {within:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    Ok(begun.elapsed())
+}
+
+/// A port of 127.0.0.1 that was free a moment ago.
+pub fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}

@@ -1,0 +1,186 @@
+//! A house of three processes (world, host, bridge) on free ports with its data in a folder of its own. It is looked at
+//! through its public doors only, and any of the three can be killed and started again.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use till::address::{Ports, url};
+use till::data::Data;
+use till::visitor::Visitor;
+use till::{Error, settings};
+
+use crate::outside::{self, Database, Kafka, Log};
+use crate::process::Process;
+use crate::project;
+
+/// A house is up within it, also on two slow cores with neighbours.
+const READY_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// A running house.
+#[derive(Debug)]
+pub struct House {
+    /// What people do from outside.
+    pub visitor: Visitor,
+    /// Chain, mailbox, merchant, rate feeds.
+    pub world: Process,
+    /// The six functions.
+    pub host: Process,
+    /// The bridge.
+    pub bridge: Process,
+    /// Keys and tokens.
+    pub data: Data,
+    /// Where all of it lies; kept when a test fails.
+    pub folder: PathBuf,
+    kafka: Option<Kafka>,
+}
+
+impl House {
+    /// Starts a house, or says what this machine lacks for it.
+    pub async fn start(database: Database, log: Log) -> Result<House, String> {
+        let run = till::random::run_name();
+        let folder = project::root().join("target/test/houses").join(&run);
+        let data = Data::open(&folder).map_err(told)?;
+        let urls = match database {
+            Database::Sqlite => Vec::new(),
+            Database::Postgres => {
+                outside::databases(&outside::postgres()?, &run).await.map_err(|error| error.to_string())?
+            }
+        };
+        let kafka = match log {
+            Log::Embedded => None,
+            Log::Kafka => Some(Kafka::start(&folder.join("kafka"))?),
+        };
+        let ports = Ports::free().map_err(|error| error.to_string())?;
+        let mut house = House {
+            visitor: Visitor::new(&ports, data.key()),
+            world: world(&folder, &ports),
+            host: host(&data, &ports, &urls).map_err(told)?,
+            bridge: bridge(&data, &ports, kafka.as_ref()),
+            data,
+            folder,
+            kafka,
+        };
+        house.up().await.expect("a house comes up");
+        Ok(house)
+    }
+
+    /// Starts what does not run, and waits until all of it is ready.
+    pub async fn up(&mut self) -> Result<(), Error> {
+        self.world.start()?;
+        self.host.start()?;
+        self.bridge.start()?;
+        self.visitor.ready(READY_TIMEOUT).await.map_err(|error| Error::Story(format!("{error}\n{}", self.said())))
+    }
+
+    /// Moves the clocks of host and bridge.
+    pub fn set_clock(&self, ahead: Duration) {
+        let file = clock(&self.data);
+        std::fs::write(file.with_extension("part"), ahead.as_millis().to_string())
+            .expect("the clock's file can be written");
+        std::fs::rename(file.with_extension("part"), file).expect("the clock's file can be moved");
+    }
+
+    /// Where its log can be opened when the bridge does not run.
+    pub fn log(&self) -> Result<PathBuf, String> {
+        match &self.kafka {
+            None => Ok(self.data.path("log.db")),
+            Some(kafka) => Err(kafka.address()),
+        }
+    }
+
+    /// The last lines of every process, for a failed test's message.
+    pub fn said(&self) -> String {
+        let Self { world, host, bridge, folder, .. } = self;
+        format!(
+            "--- world\n{}\n--- host\n{}\n--- bridge\n{}\n--- all of it: {}",
+            world.said(),
+            host.said(),
+            bridge.said(),
+            folder.display()
+        )
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        self.bridge.kill();
+        self.host.kill();
+        self.world.kill();
+        if std::thread::panicking() {
+            eprintln!("{}", self.said());
+        } else {
+            std::fs::remove_dir_all(&self.folder).ok();
+        }
+    }
+}
+
+fn told(error: Error) -> String {
+    error.to_string()
+}
+
+fn clock(data: &Data) -> PathBuf {
+    data.path("clock")
+}
+
+fn shared_environment(data: &Data) -> BTreeMap<String, String> {
+    let log = std::env::var("TILL_TEST_LOG").unwrap_or_else(|_| "info".to_owned());
+    BTreeMap::from([("TILL_CLOCK".to_owned(), clock(data).display().to_string()), ("RUST_LOG".to_owned(), log)])
+}
+
+fn world(folder: &Path, ports: &Ports) -> Process {
+    let port = |name: &str, port: u16| [format!("--{name}-port"), port.to_string()];
+    let ports = [
+        port("chain", ports.chain),
+        port("mailbox", ports.mailbox),
+        port("merchant", ports.merchant),
+        port("feeds", ports.feeds),
+    ];
+    let data = folder.display().to_string();
+    let arguments: Vec<&str> =
+        ["world", "--data", &data].into_iter().chain(ports.iter().flatten().map(String::as_str)).collect();
+    Process::new("till", &arguments, BTreeMap::new(), folder.join("world.out"))
+}
+
+fn host(data: &Data, ports: &Ports, databases: &[(String, String)]) -> Result<Process, Error> {
+    let of = |function: &str| databases.iter().find(|(name, _)| name == function).map(|(_, url)| url.clone());
+    let mut environment = shared_environment(data);
+    for (name, value) in settings::variables(data, ports, &of)? {
+        environment.insert(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value);
+    }
+    if let Ok(address) = outside::postgres() {
+        environment.insert("SPIN_VARIABLE_POSTGRES_ADDRESS".to_owned(), address);
+    }
+    let runtime = data.runtime_config(&project::root())?.display().to_string();
+    let listen = format!("127.0.0.1:{}", ports.functions);
+    let metrics = format!("127.0.0.1:{}", ports.metrics);
+    // Compiled code is kept for all houses together.
+    let state = project::root().join("target/test/host").display().to_string();
+    let arguments = [
+        "--listen",
+        &listen,
+        "--metrics-listen",
+        &metrics,
+        "--runtime-config",
+        &runtime,
+        "--state-dir",
+        &state,
+        "--manifest",
+        "spin.toml",
+    ];
+    Ok(Process::new("till-host", &arguments, environment, data.path("host.out")))
+}
+
+fn bridge(data: &Data, ports: &Ports, kafka: Option<&Kafka>) -> Process {
+    let mut environment = shared_environment(data);
+    let address = kafka.map(Kafka::address);
+    environment.extend(settings::environment(&data.path("tokens"), address.as_deref(), 1));
+    let log = format!("embedded:{}", data.path("log.db").display());
+    let listen = format!("127.0.0.1:{}", ports.bridge);
+    let resolve = format!("{}/{{name}}", url(ports.functions));
+    let mut arguments = vec!["--listen", &listen, "--resolve", &resolve, "knative/till/sources.yaml"];
+    if kafka.is_none() {
+        arguments.splice(0..0, ["--log", &log]);
+    }
+    Process::new("till-bridge", &arguments, environment, data.path("bridge.out"))
+}

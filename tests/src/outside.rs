@@ -1,0 +1,91 @@
+//! The outside parts that a house can stand on: PostgreSQL from `make test`, and an Apache Kafka of the house's own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::project;
+
+/// What the functions write to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Database {
+    /// One file for each function.
+    Sqlite,
+    /// One database for each function, in the server that `make test` started.
+    Postgres,
+}
+
+/// What the bridge reads and writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Log {
+    /// One SQLite file.
+    Embedded,
+    /// A broker of the house's own: topics are named after functions, so two houses cannot share one.
+    Kafka,
+}
+
+/// Host and port of the PostgreSQL server, or what this machine lacks.
+pub fn postgres() -> Result<String, String> {
+    std::env::var("TILL_TEST_POSTGRES").map_err(|_| {
+        "no PostgreSQL: run it by `make test`, which starts one (Debian: apt-get install postgresql)".to_owned()
+    })
+}
+
+/// Makes a database for each function, and answers the URL of one by its function's name.
+pub async fn databases(address: &str, run: &str) -> Result<Vec<(String, String)>, tokio_postgres::Error> {
+    let (client, connection) =
+        tokio_postgres::connect(&format!("postgres://till@{address}/postgres"), tokio_postgres::NoTls).await?;
+    let connection = tokio::spawn(connection);
+    let mut urls = Vec::new();
+    for function in till::data::FUNCTIONS {
+        client.batch_execute(&format!("CREATE DATABASE \"{run}_{function}\"")).await?;
+        urls.push((function.to_owned(), format!("postgres://till@{address}/{run}_{function}")));
+    }
+    drop(client);
+    connection.await.ok();
+    Ok(urls)
+}
+
+/// A broker that is wiped when this is dropped, and when this process ends in any other way.
+#[derive(Debug)]
+pub struct Kafka {
+    port: u16,
+    folder: PathBuf,
+}
+
+impl Kafka {
+    /// Starts a broker, or says what this machine lacks.
+    pub fn start(folder: &Path) -> Result<Self, String> {
+        let kafka = Kafka { port: free_pair(), folder: folder.to_owned() };
+        let started = kafka.command("start").env("KAFKA_OWNER", std::process::id().to_string()).output();
+        let started = started.map_err(|error| format!("tools/kafka.sh: {error}"))?;
+        if started.status.success() { Ok(kafka) } else { Err(String::from_utf8_lossy(&started.stderr).into_owned()) }
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn command(&self, what: &str) -> Command {
+        let mut command = Command::new(project::root().join("tools/kafka.sh"));
+        command.args([what, &self.port.to_string()]).env("KAFKA_DATA_DIR", &self.folder).stdin(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        self.command("wipe").output().ok();
+    }
+}
+
+/// A port whose next one is free too (the broker's controller takes it), below those that the kernel gives out.
+fn free_pair() -> u16 {
+    let free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+    loop {
+        let port = 20_000 + u16::from_le_bytes(till::random::bytes()) % 12_000;
+        if free(port) && free(port + 1) {
+            return port;
+        }
+    }
+}
