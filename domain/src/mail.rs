@@ -134,6 +134,54 @@ impl State {
             State::Expired => "expired",
         }
     }
+
+    /// Why it failed, if it did.
+    pub fn reason(self) -> Option<FailureReason> {
+        match self {
+            State::Failed(reason) => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Reads a row; `None` when there is no such state.
+    pub fn parse(key: &str, reason: Option<&str>) -> Option<Self> {
+        match key {
+            "waiting" => Some(State::Waiting),
+            "queued" => Some(State::Queued),
+            "sent" => Some(State::Sent),
+            "failed" => FailureReason::parse(reason?).map(State::Failed),
+            "expired" => Some(State::Expired),
+            _ => None,
+        }
+    }
+}
+
+impl FailureReason {
+    const ALL: [FailureReason; 6] = [
+        FailureReason::Suppressed,
+        FailureReason::Unwanted,
+        FailureReason::AddressInvalid,
+        FailureReason::ContentInvalid,
+        FailureReason::ProviderRefused,
+        FailureReason::UserErased,
+    ];
+
+    /// Its name in events and rows.
+    pub fn key(self) -> &'static str {
+        match self {
+            FailureReason::Suppressed => "suppressed",
+            FailureReason::Unwanted => "unwanted",
+            FailureReason::AddressInvalid => "address-invalid",
+            FailureReason::ContentInvalid => "content-invalid",
+            FailureReason::ProviderRefused => "provider-refused",
+            FailureReason::UserErased => "user-erased",
+        }
+    }
+
+    /// Finds a reason by its name.
+    pub fn parse(key: &str) -> Option<Self> {
+        FailureReason::ALL.into_iter().find(|reason| reason.key() == key)
+    }
 }
 
 /// What a provider's HTTP status means for a mail.
@@ -214,6 +262,17 @@ mod tests {
         check(Verdict::Refused, &[400, 413, 422]);
         check(Verdict::Closed, &[301, 401, 403, 404, 405]);
         check(Verdict::Later, &[408, 409, 425, 429, 500, 502, 503, 504]);
+    }
+
+    #[test]
+    fn a_state_survives_its_row() {
+        let failed = FailureReason::ALL.map(State::Failed);
+        for state in failed.into_iter().chain([State::Waiting, State::Queued, State::Sent, State::Expired]) {
+            assert_eq!(State::parse(state.key(), state.reason().map(FailureReason::key)), Some(state));
+        }
+        let json = serde_json::to_string(&FailureReason::AddressInvalid).expect("JSON");
+        assert_eq!(json, format!("\"{}\"", FailureReason::AddressInvalid.key()));
+        assert_eq!(State::parse("failed", None), None);
     }
 
     #[test]
