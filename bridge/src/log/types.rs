@@ -115,7 +115,8 @@ impl Release {
 /// Something is wrong that does not heal by reading on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Alarm {
-    /// The committed offset is not in the log any more (or not yet): the partition is stopped, never reset.
+    /// The committed offset is not in the log any more (or not yet): the partition is stopped, never reset. It is among the
+    /// assigned ones of a cluster, which finds out later, and not of the embedded log; no record of it comes.
     #[error("{partition}: the offset {next} is outside of the log ({start} to {end}); the partition is stopped")]
     OutOfRange { partition: Partition, next: i64, start: i64, end: i64 },
     /// The log is away; its client keeps trying. Followed by [`Alarm::Cleared`].
@@ -202,7 +203,10 @@ pub enum Error {
     /// The metadata of a commit is longer than the log takes. Nothing of the call was written.
     #[error("the offset's metadata is too long for the log: {0}")]
     Metadata(String),
-    /// Another process has taken our place, or the partition is not ours any more. Nothing of the call was written.
+    /// A partition of the commits has been revoked: forget it, and settle the rest. Nothing of the call was written.
+    #[error("the partition {0} is not ours any more")]
+    NotOurs(Partition),
+    /// Another process has taken our place. Nothing of the call was written.
     #[error("another member has taken over: {0}")]
     Fenced(String),
     /// Not now: the log is away or slow. Nothing of the call was written, or (a time-out) it is not known; try again.

@@ -1,1 +1,123 @@
 //! What only a cluster has: members that share partitions, replicas that come back, transactions that abort.
+
+use std::time::{Duration, Instant};
+
+use bridge::log::{Error, Happening, Initial, NewRecord, Partition};
+
+use crate::world::{Member, World, commit, group, record, topic, value};
+
+// promise: BRIDGE: a rebalance never stalls: partitions are shared by members, each drained and committed before it moves
+#[tokio::test]
+async fn two_members_share_the_partitions_and_no_record_comes_twice() {
+    let Some(world) = World::kafka() else { return };
+    let log = world.open();
+    let topic = topic(&log, 4).await;
+    let to = |number: i32, value: String| NewRecord { partition: Some(number), ..record(&topic, "k", &value) };
+    log.append((0..40).map(|n| to(n % 4, n.to_string())).collect()).await.unwrap();
+    let one = group(&[&topic], Initial::Earliest);
+    let mut two = one.clone();
+    two.replica = "replica-1".into();
+    let mut first = Member::join(&log, &one);
+    let mut seen: Vec<String> = first.records(40).await.iter().map(value).collect();
+
+    let mut second = Member::join(&log, &two);
+    let revoked = first.revoked().await;
+    assert!(!revoked.lost);
+    let settled = revoked.partitions.iter().map(|partition| commit(partition, 10, "from the first")).collect();
+    first.control.settle(vec![], settled).await.unwrap();
+    let given = revoked.partitions.clone();
+    drop(revoked.release);
+    let positions = second.assigned().await;
+    assert_eq!(positions.len(), given.len());
+    assert!(positions.iter().all(|position| position.next == 10));
+    assert!(positions.iter().all(|position| position.metadata.as_deref() == Some("from the first")));
+    let late = first.control.settle(vec![], vec![commit(&given[0], 10, "")]).await;
+    assert_eq!(late, Err(Error::NotOurs(given[0].clone())));
+
+    log.append((40..80).map(|n| to(n % 4, n.to_string())).collect()).await.unwrap();
+    let theirs = given.len() * 10;
+    seen.extend(second.values(theirs).await);
+    seen.extend(first.values(40 - theirs).await);
+    seen.sort_by_key(|value| value.parse::<usize>().unwrap());
+    assert_eq!(seen, (0..80).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+// promise: BRIDGE: after a restart a replica is delivered to in seconds, not after a session's time-out
+#[tokio::test]
+async fn a_replica_that_comes_back_is_delivered_to_soon() {
+    let Some(world) = World::kafka() else { return };
+    let log = world.open();
+    let topic = topic(&log, 2).await;
+    log.append(vec![record(&topic, "k", "0")]).await.unwrap();
+    let group = group(&[&topic], Initial::Earliest);
+    let mut first = Member::join(&log, &group);
+    let read = first.records(1).await.remove(0);
+    first.control.settle(vec![], vec![commit(&read.partition, read.offset + 1, "")]).await.unwrap();
+    // As after a SIGKILL: nothing is said to the broker.
+    std::mem::forget(first);
+    log.append(vec![record(&topic, "k", "1")]).await.unwrap();
+    let began = Instant::now();
+    let mut again = Member::join(&log, &group);
+    assert_eq!(again.values(1).await, ["1"]);
+    assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
+}
+
+// promise: BRIDGE: consumers read committed
+#[tokio::test]
+async fn records_of_an_aborted_settlement_are_never_read() {
+    let Some(world) = World::kafka() else { return };
+    let log = world.open();
+    let (input, output) = (topic(&log, 1).await, topic(&log, 1).await);
+    let partition = Partition::new(input.as_str(), 0);
+    let mut member = Member::join(&log, &group(&[&input], Initial::Earliest));
+    member.assigned().await;
+    let aborted = vec![record(&output, "k", "aborted"), record(&output, "k", &"x".repeat(2 << 20))];
+    let refused = member.control.settle(aborted, vec![commit(&partition, 0, "")]).await;
+    assert!(matches!(refused, Err(Error::Record { index: 1, .. })), "{refused:?}");
+    member.control.settle(vec![record(&output, "k", "kept")], vec![commit(&partition, 0, "")]).await.unwrap();
+
+    let out = Partition::new(output.as_str(), 0);
+    let mut reader = Member::join(&log, &group(&[&output], Initial::Earliest));
+    let (read, end) = reader.until_end(&out).await;
+    assert_eq!(read.iter().map(value).collect::<Vec<_>>(), ["kept"]);
+    assert!(end > read[0].offset + 1, "the marker behind the last record counts");
+}
+
+// promise: BRIDGE: transactional.id is the same after a restart, and fences the predecessor
+#[tokio::test]
+async fn a_predecessor_that_is_still_there_is_fenced() {
+    let Some(world) = World::kafka() else { return };
+    let log = world.open();
+    let topic = topic(&log, 1).await;
+    let partition = Partition::new(topic.as_str(), 0);
+    let group = group(&[&topic], Initial::Earliest);
+    let mut first = Member::join(&log, &group);
+    first.assigned().await;
+    first.control.settle(vec![], vec![commit(&partition, 0, "first")]).await.unwrap();
+    let mut second = Member::join(&log, &group);
+    second.assigned().await;
+    second.control.settle(vec![], vec![commit(&partition, 0, "second")]).await.unwrap();
+    let zombie = first.control.settle(vec![record(&topic, "k", "zombie")], vec![commit(&partition, 0, "zombie")]).await;
+    assert!(zombie.is_err(), "a predecessor wrote: {zombie:?}");
+    let kept = log.committed(&group.group, vec![partition.clone()]).await.unwrap();
+    assert_eq!(kept, vec![commit(&partition, 0, "second")]);
+    assert_eq!(log.read(partition, 0, 10).await, Ok(vec![]));
+}
+
+// promise: BRIDGE: a feed whose place was taken by another process ends and says so
+#[tokio::test]
+async fn a_replaced_member_ends_with_an_alarm() {
+    let Some(world) = World::kafka() else { return };
+    let log = world.open();
+    let topic = topic(&log, 1).await;
+    let group = group(&[&topic], Initial::Earliest);
+    let mut first = Member::join(&log, &group);
+    first.assigned().await;
+    let mut second = Member::join(&log, &group);
+    second.assigned().await;
+    let alarm = first.alarm().await;
+    assert!(matches!(alarm, bridge::log::Alarm::Fatal(_)), "{alarm:?}");
+    while let Some(happening) = tokio::time::timeout(crate::world::DEADLINE, first.feed.next()).await.unwrap() {
+        assert!(matches!(happening, Happening::Revoked(_) | Happening::End { .. } | Happening::Alarm(_)));
+    }
+}

@@ -1,5 +1,5 @@
 //! The logs that the conformance tests run on, and short words for what they do to them. Embedded is always there; Kafka
-//! where Java and Maven are, or at `TILL_TEST_KAFKA=host:port`.
+//! where Java and Maven are, or at `TILL_TEST_KAFKA=host:port` (`none` leaves it out).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,9 +29,6 @@ impl World {
 
     /// Every log of this machine.
     pub fn all() -> Vec<World> {
-        if std::env::var("TILL_TEST_KAFKA").is_ok_and(|k| k == "none") {
-            return vec![World::embedded()];
-        }
         let kafka = broker().clone().map(World::Kafka);
         std::iter::once(World::embedded()).chain(kafka).inspect(|world| eprintln!("on {}", world.name())).collect()
     }
@@ -189,6 +186,7 @@ pub fn group(topics: &[&str], initial: Initial) -> Group {
 fn broker() -> &'static Option<String> {
     static BROKER: OnceLock<Option<String>> = OnceLock::new();
     BROKER.get_or_init(|| match std::env::var("TILL_TEST_KAFKA") {
+        Ok(address) if address == "none" => None,
         Ok(address) if !address.is_empty() => Some(address),
         _ if !(has("java", "-version") && has("mvn", "-version")) => {
             assert!(std::env::var("CI").is_err(), "Java and Maven are needed for Apache Kafka");

@@ -1,0 +1,141 @@
+//! What is asked of a cluster outside of any membership: topics, offsets, a look at records. Each question runs on a thread
+//! that may block, with a client of its own that ends with it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::Offset;
+use rdkafka::TopicPartitionList;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as Asked, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::client::{Client, Properties};
+use super::raw::{Events, Polled};
+use super::{failure, positions};
+use crate::log::{Commit, Error, NewTopic, Partition, Record, Span};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Never joined, never committed to.
+const NO_GROUP: &str = "till-ask";
+
+pub(super) struct Admin {
+    properties: Properties,
+}
+
+impl Admin {
+    pub(super) fn new(properties: Properties) -> Self {
+        Admin { properties }
+    }
+
+    pub(super) async fn create_topics(&self, topics: Vec<NewTopic>) -> Result<Vec<String>, Error> {
+        let there = self.topics().await?;
+        let missing: Vec<&NewTopic> = topics.iter().filter(|topic| !there.contains_key(&topic.name)).collect();
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let client: AdminClient<DefaultClientContext> =
+            self.properties.plain().create().map_err(|error| Error::Config(error.to_string()))?;
+        let retention: Vec<Option<String>> =
+            missing.iter().map(|topic| topic.retention.map(|age| age.as_millis().to_string())).collect();
+        let asked: Vec<Asked> = missing.iter().zip(&retention).map(|(topic, age)| asked(topic, age)).collect();
+        let options = AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT));
+        let results = client.create_topics(&asked, &options).await.map_err(|error| failure::of(&error))?;
+        let created = results.into_iter().filter_map(|result| match result {
+            Ok(name) => Some(Ok(name)),
+            // Another process was faster.
+            Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => None,
+            Err((name, code)) => Some(Err(Error::Config(format!("topic {name} was not created: {code}")))),
+        });
+        created.collect()
+    }
+
+    pub(super) async fn topics(&self) -> Result<BTreeMap<String, i32>, Error> {
+        let question = |consumer: &BaseConsumer<Client>| {
+            let metadata = consumer.fetch_metadata(None, TIMEOUT)?;
+            let topics = metadata.topics().iter().filter(|topic| !topic.name().starts_with("__"));
+            Ok(topics.map(|topic| (topic.name().to_owned(), topic.partitions().len() as i32)).collect())
+        };
+        self.ask(NO_GROUP, question).await
+    }
+
+    pub(super) async fn spans(&self, partitions: Vec<Partition>) -> Result<BTreeMap<Partition, Span>, Error> {
+        let question = move |consumer: &BaseConsumer<Client>| {
+            let mut spans = BTreeMap::new();
+            for partition in partitions {
+                match positions::span(consumer, &partition) {
+                    Ok((start, end)) => {
+                        spans.insert(partition, Span { start, end });
+                    }
+                    Err(error) if is_unknown(&error) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(spans)
+        };
+        self.ask(NO_GROUP, question).await
+    }
+
+    pub(super) async fn committed(&self, group: &str, partitions: Vec<Partition>) -> Result<Vec<Commit>, Error> {
+        self.ask(group, move |consumer| positions::committed(consumer, &partitions)).await
+    }
+
+    pub(super) async fn read(&self, partition: Partition, from: i64, limit: usize) -> Result<Vec<Record>, Error> {
+        self.ask(NO_GROUP, move |consumer| read(consumer, &partition, from, limit)).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        group: &str,
+        question: impl FnOnce(&BaseConsumer<Client>) -> Result<T, KafkaError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (properties, group) = (self.properties.clone(), group.to_owned());
+        let asked = move || {
+            let consumer = properties.asker(&group)?;
+            question(&consumer).map_err(|error| failure::of(&error))
+        };
+        tokio::task::spawn_blocking(asked).await.map_err(|_| Error::Closed)?
+    }
+}
+
+fn asked<'a>(topic: &'a NewTopic, retention_ms: &'a Option<String>) -> Asked<'a> {
+    let asked = Asked::new(&topic.name, topic.partitions, TopicReplication::Fixed(topic.replication));
+    match retention_ms {
+        Some(age) => asked.set("retention.ms", age),
+        None => asked,
+    }
+}
+
+fn read(
+    consumer: &BaseConsumer<Client>,
+    partition: &Partition,
+    from: i64,
+    limit: usize,
+) -> Result<Vec<Record>, KafkaError> {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&partition.topic, partition.number, Offset::Offset(from))?;
+    consumer.assign(&list)?;
+    let mut records = Vec::new();
+    let mut events = Events::of(consumer);
+    let deadline = Instant::now() + TIMEOUT;
+    while records.len() < limit {
+        match events.poll(Duration::from_millis(100)) {
+            Polled::Record(record) => records.push(record),
+            Polled::End { .. } => break,
+            Polled::Trouble(trouble) if trouble.place.is_some() => {
+                return Err(KafkaError::MessageConsumption(trouble.code));
+            }
+            _ if Instant::now() > deadline => {
+                return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
+            }
+            _ => {}
+        }
+    }
+    Ok(records)
+}
+
+fn is_unknown(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicOrPartition};
+    matches!(error.rdkafka_error_code(), Some(UnknownPartition | UnknownTopic | UnknownTopicOrPartition))
+}

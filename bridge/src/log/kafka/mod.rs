@@ -1,0 +1,193 @@
+//! A Kafka cluster as the log, by librdkafka. Each source is a static member of its group with a thread that polls and one
+//! that writes transactions; `append` has a transactional producer of its own.
+
+mod admin;
+mod client;
+mod failure;
+mod positions;
+mod raw;
+mod reader;
+mod writer;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+
+use super::Feed;
+use super::queue::Queue;
+use super::types::{Commit, Error, Group, NewRecord, NewTopic, Partition, Record, Span};
+use admin::Admin;
+use client::{Client, Properties};
+use writer::{Committer, Writer};
+
+/// A cluster and how to reach it.
+pub(super) struct Cluster {
+    properties: Properties,
+    replica: String,
+    admin: Admin,
+    /// Made by the first append.
+    writer: OnceLock<Writer>,
+}
+
+/// A member of a group.
+pub(super) struct Member {
+    group: Group,
+    consumer: Arc<BaseConsumer<Client>>,
+    writer: Writer,
+    queue: Arc<Queue>,
+    owned: Arc<Mutex<HashSet<Partition>>>,
+    flow: Mutex<Flow>,
+    closing: AtomicBool,
+    gone: AtomicBool,
+}
+
+/// What keeps partitions from flowing.
+#[derive(Default)]
+struct Flow {
+    /// All of ours. Apart from `owned`, which may be locked for as long as a transaction takes.
+    assigned: HashSet<Partition>,
+    /// By the feed's owner.
+    paused: HashSet<Partition>,
+    /// All of them, because the queue is full.
+    held: bool,
+}
+
+impl Cluster {
+    pub(super) fn open(properties: BTreeMap<String, String>, replica: &str) -> Result<Arc<Self>, Error> {
+        let properties = Properties::new(properties)?;
+        let admin = Admin::new(properties.clone());
+        Ok(Arc::new(Cluster { properties, replica: replica.to_owned(), admin, writer: OnceLock::new() }))
+    }
+
+    pub(super) fn join(&self, group: Group) -> Result<(Feed, Arc<Member>), Error> {
+        let consumer = Arc::new(self.properties.member(&group)?);
+        let owned = Arc::new(Mutex::new(HashSet::new()));
+        let committer = Committer { consumer: Arc::clone(&consumer), owned: Arc::clone(&owned) };
+        let id = format!("{}-{}", group.group, group.replica);
+        let writer = Writer::start(self.properties.clone(), id, Some(committer))?;
+        let queue = Queue::new(group.waiting_max, group.waiting_bytes_max);
+        let feed = Feed::new(&queue);
+        let (flow, closing, gone) = (Mutex::default(), AtomicBool::new(false), AtomicBool::new(false));
+        let member = Arc::new(Member { group, consumer, writer, queue, owned, flow, closing, gone });
+        reader::start(Arc::clone(&member))?;
+        Ok((feed, member))
+    }
+
+    pub(super) async fn append(&self, records: Vec<NewRecord>) -> Result<(), Error> {
+        self.appender()?.write(records, Vec::new()).await
+    }
+
+    fn appender(&self) -> Result<Writer, Error> {
+        if let Some(writer) = self.writer.get() {
+            return Ok(writer.clone());
+        }
+        let writer = Writer::start(self.properties.clone(), format!("till-ingress-{}", self.replica), None)?;
+        // The loser of a race ends with its thread, before it has made a producer.
+        Ok(self.writer.get_or_init(|| writer).clone())
+    }
+
+    pub(super) async fn create_topics(&self, topics: Vec<NewTopic>) -> Result<Vec<String>, Error> {
+        self.admin.create_topics(topics).await
+    }
+
+    pub(super) async fn topics(&self) -> Result<BTreeMap<String, i32>, Error> {
+        self.admin.topics().await
+    }
+
+    pub(super) async fn spans(&self, partitions: Vec<Partition>) -> Result<BTreeMap<Partition, Span>, Error> {
+        self.admin.spans(partitions).await
+    }
+
+    pub(super) async fn committed(&self, group: &str, partitions: Vec<Partition>) -> Result<Vec<Commit>, Error> {
+        self.admin.committed(group, partitions).await
+    }
+
+    pub(super) async fn read(&self, partition: Partition, from: i64, limit: usize) -> Result<Vec<Record>, Error> {
+        self.admin.read(partition, from, limit).await
+    }
+}
+
+impl Member {
+    pub(super) fn pause(&self, partitions: &[Partition]) {
+        let mut flow = self.flow();
+        flow.paused.extend(partitions.iter().cloned());
+        let _ = self.consumer.pause(&reader::list(partitions));
+    }
+
+    pub(super) fn resume(&self, partitions: &[Partition]) {
+        let mut flow = self.flow();
+        flow.paused.retain(|paused| !partitions.contains(paused));
+        if !flow.held {
+            let _ = self.consumer.resume(&reader::list(partitions));
+        }
+    }
+
+    pub(super) async fn settle(&self, records: Vec<NewRecord>, commits: Vec<Commit>) -> Result<(), Error> {
+        if self.gone.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        self.writer.write(records, commits).await
+    }
+
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+        self.queue.nudge();
+    }
+
+    fn is_over(&self) -> bool {
+        self.closing.load(Ordering::Acquire) || self.queue.is_abandoned()
+    }
+
+    fn is_held(&self) -> bool {
+        self.flow().held
+    }
+
+    /// Stops every partition, or lets those flow that nobody paused.
+    fn hold(&self, held: bool) {
+        let mut flow = self.flow();
+        flow.held = held;
+        let flowing: Vec<Partition> = flow.assigned.difference(&flow.paused).cloned().collect();
+        let list = reader::list(&flowing);
+        let _ = if held { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+    }
+
+    /// After an assignment, which lets everything flow.
+    fn pause_again(&self) {
+        let (held, paused) = {
+            let flow = self.flow();
+            (flow.held, flow.paused.iter().cloned().collect::<Vec<_>>())
+        };
+        let _ = self.consumer.pause(&reader::list(&paused));
+        if held {
+            self.hold(true);
+        }
+    }
+
+    fn own(&self, partitions: &[Partition]) {
+        self.owned.lock().expect("no holder panics").extend(partitions.iter().cloned());
+        self.flow().assigned.extend(partitions.iter().cloned());
+    }
+
+    fn owns(&self, partition: &Partition) -> bool {
+        self.flow().assigned.contains(partition)
+    }
+
+    /// Waits for the transaction that is being written.
+    fn disown(&self, partitions: &[Partition]) {
+        self.owned.lock().expect("no holder panics").retain(|owned| !partitions.contains(owned));
+        let mut flow = self.flow();
+        flow.assigned.retain(|assigned| !partitions.contains(assigned));
+        flow.paused.retain(|paused| !partitions.contains(paused));
+    }
+
+    fn left(&self) {
+        self.gone.store(true, Ordering::Release);
+        self.queue.end();
+    }
+
+    fn flow(&self) -> MutexGuard<'_, Flow> {
+        self.flow.lock().expect("no holder panics")
+    }
+}

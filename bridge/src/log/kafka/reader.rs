@@ -1,0 +1,260 @@
+//! A member's thread: it joins the group, polls always, and hands records, ends, assignments and troubles to the feed's
+//! queue. When the queue is full it waits a moment, and then pauses the partitions and goes on polling, so that the group
+//! never takes a slow sink for a dead member.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::Offset;
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::Member;
+use super::client::Client;
+use super::failure::is_away;
+use super::positions;
+use super::raw::{Events, Polled, Trouble};
+use crate::log::{Alarm, Error, Happening, Initial, Partition, Position, Release, Revoked};
+
+const POLL: Duration = Duration::from_millis(100);
+/// How long a full queue is waited for without polling.
+const FULL_WAIT: Duration = Duration::from_millis(200);
+/// How often a paused thread looks for rebalances.
+const PAUSED_WAIT: Duration = Duration::from_millis(50);
+/// How often a cluster that was away is asked whether it is back.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_millis(500);
+
+struct Reader {
+    member: Arc<Member>,
+    /// Topics that did not exist when the group was joined.
+    appeared: BTreeSet<String>,
+    away_since_probe: Option<Instant>,
+    /// The client has died: nothing follows.
+    dead: bool,
+}
+
+pub(super) fn start(member: Arc<Member>) -> Result<(), Error> {
+    let name = format!("kafka-{}", member.group.source);
+    let reader = Reader { member, appeared: BTreeSet::new(), away_since_probe: None, dead: false };
+    let thread = std::thread::Builder::new().name(name).spawn(move || reader.run());
+    thread.map(drop).map_err(|error| Error::Config(format!("no thread for the source: {error}")))
+}
+
+impl Reader {
+    fn run(mut self) {
+        let consumer = Arc::clone(&self.member.consumer);
+        let mut events = Events::of(&consumer);
+        if self.enter() {
+            while !self.dead && !self.member.is_over() {
+                self.turn(&mut events);
+            }
+            self.leave(&mut events);
+        }
+        drop(events);
+        self.member.left();
+    }
+
+    /// Settles what a predecessor left open, then joins; answers whether it did before the close.
+    fn enter(&mut self) -> bool {
+        while !self.member.is_over() {
+            match self.try_enter() {
+                Ok(()) => return true,
+                Err(error) => {
+                    self.away(error.to_string());
+                    self.member.queue.wait_for_nudge(RETRY);
+                }
+            }
+        }
+        false
+    }
+
+    fn try_enter(&mut self) -> Result<(), Error> {
+        self.member.writer.settle_predecessor()?;
+        let unavailable = |error: rdkafka::error::KafkaError| Error::Unavailable(error.to_string());
+        let (group, consumer) = (&self.member.group, &self.member.consumer);
+        for topic in group.topics.iter().filter(|_| group.initial == Initial::Latest) {
+            if !positions::exists(consumer, topic).map_err(unavailable)? {
+                self.appeared.insert(topic.clone());
+            }
+        }
+        let topics: Vec<&str> = group.topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&topics).map_err(unavailable)?;
+        self.back();
+        Ok(())
+    }
+
+    /// Waits for something to happen and passes it on.
+    fn turn(&mut self, events: &mut Events) {
+        let limit = match self.make_room() {
+            true => POLL,
+            false => Duration::ZERO,
+        };
+        let polled = events.poll(limit);
+        self.pass_on(polled);
+        self.probe();
+    }
+
+    /// Answers whether records may flow; when not, a while has been waited.
+    fn make_room(&self) -> bool {
+        let queue = &self.member.queue;
+        if self.member.is_held() {
+            if queue.wait_for_room(PAUSED_WAIT) {
+                self.member.hold(false);
+            }
+        } else if queue.is_full() && !queue.wait_for_room(FULL_WAIT) {
+            self.member.hold(true);
+        }
+        !self.member.is_held()
+    }
+
+    fn pass_on(&mut self, polled: Polled) {
+        match polled {
+            Polled::Nothing => {}
+            Polled::Record(record) => self.member.queue.push(Happening::Record(record)),
+            Polled::End { partition, next } => self.member.queue.push(Happening::End { partition, next }),
+            Polled::Gained(partitions) => self.gain(partitions),
+            Polled::Lost(partitions) => self.lose(partitions),
+            Polled::Trouble(trouble) => self.trouble(trouble),
+        }
+    }
+
+    fn gain(&mut self, partitions: Vec<Partition>) {
+        if partitions.is_empty() {
+            // A member that joins a running group gets nothing at first, and must say that it is content.
+            let _ = self.member.consumer.incremental_assign(&TopicPartitionList::new());
+            return;
+        }
+        let Some(positions) = self.positions(&partitions) else { return };
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for Position { partition, next, .. } in &positions {
+            let added = list.add_partition_offset(&partition.topic, partition.number, Offset::Offset(*next));
+            added.expect("the offset is a number");
+        }
+        self.member.own(&partitions);
+        self.member.queue.push_urgent(Happening::Assigned(positions));
+        if let Err(error) = self.member.consumer.incremental_assign(&list) {
+            tracing::warn!(%error, source = self.member.group.source, "an assignment came too late");
+        }
+        self.member.pause_again();
+    }
+
+    /// Asks for the positions until the cluster answers; `None` when the close comes first.
+    fn positions(&mut self, partitions: &[Partition]) -> Option<Vec<Position>> {
+        while !self.member.is_over() {
+            let member = &self.member;
+            match positions::of(&member.consumer, &member.group, partitions, &self.appeared) {
+                Ok(positions) => {
+                    self.back();
+                    return Some(positions);
+                }
+                Err(error) => {
+                    self.away(format!("positions: {error}"));
+                    self.member.queue.wait_for_nudge(RETRY);
+                }
+            }
+        }
+        None
+    }
+
+    fn lose(&mut self, partitions: Vec<Partition>) {
+        let member = &self.member;
+        let lost = member.consumer.assignment_lost();
+        member.queue.forget(&partitions);
+        let owned = partitions.iter().any(|partition| member.owns(partition));
+        if owned {
+            let (release, released) = Release::new();
+            let revoked = Revoked { partitions: partitions.clone(), lost, release };
+            member.queue.push_urgent(Happening::Revoked(revoked));
+            if !lost {
+                let _ = released.recv_timeout(member.group.revoke_timeout);
+            }
+        }
+        member.disown(&partitions);
+        if let Err(error) = member.consumer.incremental_unassign(&list(&partitions)) {
+            tracing::warn!(%error, source = member.group.source, "a revocation came too late");
+        }
+    }
+
+    fn trouble(&mut self, trouble: Trouble) {
+        let Trouble { code, reason, fatal, place } = trouble;
+        match (code, place) {
+            _ if fatal => {
+                self.alarm(Alarm::Fatal(reason));
+                self.dead = true;
+            }
+            (RDKafkaErrorCode::AutoOffsetReset, Some((partition, next))) => self.out_of_range(partition, next),
+            (RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::TopicAuthorizationFailed, place) => {
+                let named = place.map(|(partition, _)| partition.topic.to_string());
+                let topics = &self.member.group.topics;
+                let topic = named.or_else(|| topics.iter().find(|topic| reason.contains(*topic)).cloned());
+                self.alarm(Alarm::Topic { topic: topic.unwrap_or_default(), reason });
+            }
+            _ if is_away(code) => self.away(reason),
+            _ => tracing::warn!(%code, reason, source = self.member.group.source, "the consumer had trouble"),
+        }
+    }
+
+    /// librdkafka has stopped fetching the partition; it stays so.
+    fn out_of_range(&self, partition: Partition, next: i64) {
+        let (start, end) = positions::span(&self.member.consumer, &partition).unwrap_or((-1, -1));
+        self.alarm(Alarm::OutOfRange { partition, next, start, end });
+    }
+
+    fn away(&mut self, reason: String) {
+        if self.away_since_probe.replace(Instant::now()).is_none() {
+            self.alarm(Alarm::Unavailable(reason));
+        }
+    }
+
+    fn back(&mut self) {
+        if self.away_since_probe.take().is_some() {
+            self.alarm(Alarm::Cleared);
+        }
+    }
+
+    /// While the cluster is away nothing comes that could tell of its return: ask.
+    fn probe(&mut self) {
+        if self.away_since_probe.is_some_and(|last| last.elapsed() > PROBE_INTERVAL) {
+            self.away_since_probe = Some(Instant::now());
+            let topic = self.member.group.topics.first().map(String::as_str);
+            if self.member.consumer.fetch_metadata(topic, PROBE_INTERVAL).is_ok() {
+                self.back();
+            }
+        }
+    }
+
+    fn alarm(&self, alarm: Alarm) {
+        self.member.queue.push_urgent(Happening::Alarm(alarm));
+    }
+
+    /// Gives everything back. A static member stays in the group for its session's time, so that its next start finds the
+    /// same partitions.
+    fn leave(&mut self, events: &mut Events) {
+        let consumer: &BaseConsumer<Client> = &self.member.consumer;
+        if let Err(error) = consumer.close_queue() {
+            tracing::warn!(%error, source = self.member.group.source, "the consumer could not be closed");
+            return;
+        }
+        let deadline = Instant::now() + self.member.group.revoke_timeout + Duration::from_secs(5);
+        while !self.member.consumer.closed() && Instant::now() < deadline {
+            match events.poll(POLL) {
+                Polled::Lost(partitions) => self.lose(partitions),
+                Polled::Gained(partitions) => {
+                    let _ = self.member.consumer.incremental_unassign(&list(&partitions));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+pub(super) fn list(partitions: &[Partition]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for Partition { topic, number } in partitions {
+        list.add_partition(topic, *number);
+    }
+    list
+}
