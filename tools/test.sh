@@ -19,7 +19,7 @@ start_postgres() {
   if tools/postgres.sh start "$out/postgres" "$port"; then
     export TILL_TEST_POSTGRES=127.0.0.1:$port
   else
-    echo "test: no PostgreSQL, so its tests are skipped" >&2
+    echo "everything on PostgreSQL: not installed" >>"$out/skipped"
   fi
 }
 start_kafka() {
@@ -28,18 +28,25 @@ start_kafka() {
   if tools/kafka.sh start "$kafka_port"; then
     export TILL_TEST_KAFKA=127.0.0.1:$kafka_port
   else
-    echo "test: no Apache Kafka, so its tests are skipped" >&2
+    export TILL_TEST_KAFKA=none
+    echo "everything on Apache Kafka: Java or Maven is not installed" >>"$out/skipped"
   fi
 }
 stop() {
   [ -z "${TILL_TEST_POSTGRES:-}" ] || tools/postgres.sh stop "$out/postgres" || true
-  [ -z "${TILL_TEST_KAFKA:-}" ] || tools/kafka.sh wipe "$kafka_port" || true
+  [ "${TILL_TEST_KAFKA:-none}" = none ] || tools/kafka.sh wipe "$kafka_port" || true
   rm -rf "$out/postgres"
 }
 trap stop EXIT
 rm -rf "$out/postgres"
 start_postgres
 start_kafka
+
+if [ "${CI:-}" = true ] && [ -s "$out/skipped" ]; then
+  cat "$out/skipped" >&2
+  echo "test: in CI nothing may be skipped" >&2
+  exit 1
+fi
 
 status=0
 RUST_BACKTRACE=${RUST_BACKTRACE:-0} cargo test --no-fail-fast "$@" 2>&1 | tee "$out/log" || status=$?
@@ -48,7 +55,7 @@ skipped=$(sort -u "$out/skipped" | sed '/^$/d')
 if [ -n "$skipped" ]; then
   printf '\nSkipped, because this machine lacks an outside part:\n%s\n' "$(sed 's/^/  /' <<<"$skipped")"
 fi
-totals=$(awk -v skips="$(grep -c . <<<"$skipped" || true)" '
+totals=$(awk -v skips="$(grep -cE '^[a-z0-9_]+: ' <<<"$skipped" || true)" '
   /^test result:/ { passed += $4; failed += $6; ignored += $8 }
   END { printf "%d passed, %d failed, %d skipped", passed - skips, failed, ignored + skips }' "$out/log")
 printf '\n%s\n' "$totals"

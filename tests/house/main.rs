@@ -1,4 +1,12 @@
 //! Everything that is tested on the whole house, and on the project as a whole: one program, linked once.
 
+mod bad_input;
+mod command_line;
+mod forged;
+mod kills;
 mod promises;
+mod readme;
 mod rooms;
+mod shop;
+mod stories;
+mod topics;

@@ -73,11 +73,11 @@ impl House {
         self.visitor.ready(READY_TIMEOUT).await.map_err(|error| Error::Story(format!("{error}\n{}", self.said())))
     }
 
-    /// Moves the clocks of host and bridge.
-    pub fn set_clock(&self, ahead: Duration) {
+    /// Moves the clocks of host and bridge forward, from where they are.
+    pub fn move_clock(&self, ahead: Duration) {
         let file = clock(&self.data);
-        std::fs::write(file.with_extension("part"), ahead.as_millis().to_string())
-            .expect("the clock's file can be written");
+        let now: u128 = std::fs::read_to_string(&file).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        std::fs::write(file.with_extension("part"), (now + ahead.as_millis()).to_string()).expect("the clock's file can be written");
         std::fs::rename(file.with_extension("part"), file).expect("the clock's file can be moved");
     }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::address::{Ports, url};
@@ -16,9 +16,15 @@ use crate::until::until;
 use crate::{Error, random};
 
 /// How long a person's token is valid.
-const TOKEN_VALID: Duration = Duration::from_secs(3600);
+const TOKEN_VALID: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long a command is repeated while its function is away.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(60);
 /// Mails that are looked through for one recipient.
 const MAILS_MAX: u32 = 10_000;
+/// No confirmation rule of a development chain asks for more.
+const BLOCKS_MAX: u32 = 64;
+/// How long a miner waits before the next block.
+const BLOCK_TIME: Duration = Duration::from_millis(100);
 
 /// Someone who visits a house from outside.
 #[derive(Debug, Clone)]
@@ -86,6 +92,17 @@ impl Visitor {
     /// The invoice as its merchant sees it.
     pub async fn invoice(&self, merchant: &Person, id: &str) -> Result<Value, Error> {
         self.get(merchant, &format!("/payment/v1/invoices/{id}")).await
+    }
+
+    /// Mines blocks one by one until an invoice has a state, and answers how many it took.
+    pub async fn mine_until(&self, merchant: &Person, id: &str, state: &str, patience: Duration) -> Result<u32, Error> {
+        for blocks in 1..=BLOCKS_MAX {
+            self.chain.mine(1).await?;
+            if self.invoice_is(merchant, id, state, BLOCK_TIME).await.is_ok() {
+                return Ok(blocks);
+            }
+        }
+        self.invoice_is(merchant, id, state, patience).await.map(|_| BLOCKS_MAX)
     }
 
     /// Waits until an invoice has a state.
@@ -193,17 +210,26 @@ impl Visitor {
         Ok(self.ask(person, Method::GET, path, None).await?.ok(path)?.json())
     }
 
-    /// POST of a command with a fresh idempotency key; anything but 2xx is an error.
+    /// POST of a command with a fresh idempotency key; anything but 2xx is an error. While the function is away it is asked
+    /// again with the same key, as a good client does.
     pub async fn post(&self, person: &Person, path: &str, body: Value) -> Result<Value, Error> {
-        Ok(self.ask(person, Method::POST, path, Some(body)).await?.ok(path)?.json())
+        let key = random::token();
+        let answer = until(&format!("an answer to POST {path}"), COMMAND_PATIENCE, async || {
+            let answer = self.ask_with_key(person, Method::POST, path, Some(body.clone()), &key).await?;
+            Ok((!answer.status.is_server_error() && answer.status != StatusCode::CONFLICT).then_some(answer))
+        });
+        Ok(answer.await?.ok(path)?.json())
     }
 
     /// Any request of a function as a person, with whatever it answers.
     pub async fn ask(&self, person: &Person, method: Method, path: &str, body: Option<Value>) -> Result<Answer, Error> {
+        self.ask_with_key(person, method, path, body, &random::token()).await
+    }
+
+    async fn ask_with_key(&self, person: &Person, method: Method, path: &str, body: Option<Value>, key: &str) -> Result<Answer, Error> {
         let address = format!("{}{path}", url(self.ports.functions));
         let bearer = format!("Bearer {}", person.token);
-        let key = random::token();
-        let headers = [("authorization", bearer.as_str()), ("idempotency-key", key.as_str())];
+        let headers = [("authorization", bearer.as_str()), ("idempotency-key", key)];
         self.client.call(method, &address, &headers, body.map(|body| Bytes::from(body.to_string()))).await
     }
 }

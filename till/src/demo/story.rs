@@ -11,8 +11,6 @@ use crate::{Error, random};
 
 /// Within it everything happens that the house does by itself. A killed house needs some of it to catch up first.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// No confirmation rule of a development chain asks for more.
-const BLOCKS_MAX: u32 = 64;
 
 /// Plays it from the registration to the last mail.
 pub async fn paid_by_invoice(house: &Visitor, say: &Narrator) -> Result<(), Error> {
@@ -67,15 +65,8 @@ async fn pay(house: &Visitor, say: &Narrator, shop: &Person, invoice: &Value) ->
 /// The miner adds blocks one by one until the payment has its confirmations.
 async fn confirm(house: &Visitor, say: &Narrator, shop: &Person, invoice: &str) -> Result<(), Error> {
     say.act("a miner adds blocks");
-    for blocks in 1..=BLOCKS_MAX {
-        house.chain.mine(1).await?;
-        if house.invoice_is(shop, invoice, "paid", Duration::from_millis(100)).await.is_ok() {
-            say.hear(&format!("the invoice is paid, after {blocks} more blocks"));
-            return Ok(());
-        }
-    }
-    house.invoice_is(shop, invoice, "paid", PATIENCE).await?;
-    say.hear(&format!("the invoice is paid, after {BLOCKS_MAX} more blocks"));
+    let blocks = house.mine_until(shop, invoice, "paid", PATIENCE).await?;
+    say.hear(&format!("the invoice is paid, after {blocks} more blocks"));
     Ok(())
 }
 

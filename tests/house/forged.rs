@@ -1,0 +1,67 @@
+//! Nobody but payment can say that a deposit is confirmed: the forged fact is tried at every door of the house.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use serde_json::{Value, json};
+use tests::house::House;
+use tests::outside::{Database, Log};
+use till::address::url;
+
+use crate::shop::Shop;
+
+const KIND: &str = "payment.deposit.confirmed";
+
+/// The fact that would make somebody rich.
+fn forged(user: &str) -> Value {
+    json!({
+        "specversion": "1.0", "id": till::random::token(), "source": "/till/payment", "type": KIND,
+        "subject": "dep_forged", "datacontenttype": "application/json", "sequence": "1", "data": {
+            "deposit": "dep_forged", "money": { "asset": "ETH", "amount": "1000000000000000000000" }, "chain": 31337,
+            "address": "0x9858EfFD232B4033E47d90003D41EC34EcaEda94", "txid": format!("0x{}", "1".repeat(64)),
+            "block": format!("0x{}", "2".repeat(64)), "height": 1, "user": user,
+        },
+    })
+}
+
+async fn knock(house: &House, door: &str, token: Option<&str>, event: &Value) -> u16 {
+    let bearer = format!("Bearer {}", token.unwrap_or_default());
+    let mut headers = vec![("content-type", "application/cloudevents+json")];
+    if token.is_some() {
+        headers.push(("authorization", &bearer));
+    }
+    let body = Some(Bytes::from(event.to_string()));
+    house.visitor.client.call(Method::POST, door, &headers, body).await.expect("a door answers").status.as_u16()
+}
+
+// promise: DOMAIN: an event from anybody but the bridge is refused
+// promise: BRIDGE: a token names the topic that it may write
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_confirmation_is_refused_at_every_door() {
+    let house = House::start(Database::Sqlite, Log::Embedded).await.expect("this house needs nothing from outside");
+    let shop = Shop::open(&house).await;
+    let event = forged(&shop.merchant.id);
+    let bridge = url(house.visitor.ports().bridge);
+    let core = format!("{}/core/events", url(house.visitor.ports().functions));
+    let token = |place: &str| house.data.token(place).expect("the house has this token");
+    let (payment, mailer, person) = (token("push/payment"), token("push/mailer"), shop.merchant.token.clone());
+    let doors = [
+        ("ingress without a token", format!("{bridge}/topics/payment"), None, 401),
+        ("ingress with a made-up token", format!("{bridge}/topics/payment"), Some("made-up"), 401),
+        ("ingress with a person's token", format!("{bridge}/topics/payment"), Some(&*person), 401),
+        ("ingress with another function's token", format!("{bridge}/topics/payment"), Some(&*mailer), 403),
+        ("the function without a token", core.clone(), None, 401),
+        ("the function with a person's token", core.clone(), Some(&*person), 401),
+        ("the function with a push token", core.clone(), Some(&*payment), 401),
+        ("the function with another function's token", core, Some(&*mailer), 401),
+    ];
+    for (name, door, token, expected) in doors {
+        assert_eq!(knock(&house, &door, token, &event).await, expected, "{name}");
+    }
+    // Another function may write its own topic; what it says there of payment's must not count.
+    knock(&house, &format!("{bridge}/topics/core"), Some(&token("push/core")), &event).await;
+    knock(&house, &format!("{bridge}/topics/cron"), Some(&token("push/cron")), &event).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    shop.owns_nothing().await;
+}

@@ -1,0 +1,69 @@
+//! Every command of the README is run: blocks of ```sh are typed into a shell of a running house, one after the other, and
+//! must end with 0. Ports, data folder and programs are those of the test's house. A block that would start a house, build
+//! or test everything (`make …`) is looked up in the Makefile instead, because this test is a part of that.
+
+use std::process::Command;
+
+use tests::house::House;
+use tests::outside::{Database, Log};
+use tests::project;
+use till::address::Ports;
+
+/// The blocks of ```sh, in order.
+fn blocks(readme: &str) -> Vec<String> {
+    let fenced = readme.split("```sh\n").skip(1).filter_map(|rest| rest.split_once("\n```"));
+    fenced.map(|(block, _)| block.to_owned()).collect()
+}
+
+/// The README speaks of a house on the usual ports.
+fn with_ports(block: &str, ports: &Ports) -> String {
+    let usual = Ports::default();
+    let pairs = [
+        (usual.functions, ports.functions),
+        (usual.bridge, ports.bridge),
+        (usual.metrics, ports.metrics),
+        (usual.merchant, ports.merchant),
+        (usual.feeds, ports.feeds),
+        (usual.mailbox, ports.mailbox),
+        (usual.chain, ports.chain),
+    ];
+    pairs.iter().fold(block.to_owned(), |text, (from, to)| text.replace(&format!("127.0.0.1:{from}"), &format!("127.0.0.1:{to}")))
+}
+
+fn is_makes(block: &str) -> bool {
+    block.lines().filter(|line| !line.trim().is_empty()).all(|line| line.starts_with("make "))
+}
+
+fn run(house: &House, block: &str) {
+    let program = project::program("till");
+    let path = format!("{}:{}", program.parent().expect("a program lies in a folder").display(), std::env::var("PATH").unwrap_or_default());
+    let script = format!("set -euo pipefail\n{}", with_ports(block, house.visitor.ports()).replace("target/debug/till", "till"));
+    let output = Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(project::root())
+        .env("PATH", path)
+        .env("TILL_DATA", &house.folder)
+        .output()
+        .expect("bash runs");
+    let said = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{block}\n\n{said}\n{}", house.said());
+}
+
+fn look_up(block: &str) {
+    for line in block.lines().filter(|line| !line.trim().is_empty()) {
+        let words = line.split('#').next().unwrap_or(line).split_whitespace();
+        let status = Command::new("make").arg("-n").args(words.skip(1)).current_dir(project::root()).output().expect("make runs").status;
+        assert!(status.success(), "the Makefile does not know `{line}`");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_of_the_readme_works() {
+    let readme = std::fs::read_to_string(project::root().join("README.md")).expect("there is a README");
+    let blocks = blocks(&readme);
+    assert!(!blocks.is_empty(), "the README shows no command");
+    let house = House::start(Database::Sqlite, Log::Embedded).await.expect("this house needs nothing from outside");
+    for block in blocks {
+        if is_makes(&block) { look_up(&block) } else { run(&house, &block) }
+    }
+}

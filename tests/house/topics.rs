@@ -1,0 +1,74 @@
+//! Reads what lies on the topics of a house whose bridge does not run: every event of every function's topic, and the dead
+//! letters.
+
+use std::collections::BTreeMap;
+
+use bridge::log::{Log, Partition, Record};
+use event::Event;
+use tests::house::House;
+use till::data::FUNCTIONS;
+
+/// Records that are read at once.
+const PAGE: usize = 1000;
+
+/// Everything on the six topics.
+pub struct Topics {
+    pub events: Vec<Event>,
+    pub dead_letters: Vec<Record>,
+}
+
+impl Topics {
+    /// Opens the log of a stopped bridge.
+    pub async fn read(house: &House) -> Self {
+        let log = match house.log() {
+            Ok(file) => Log::embedded(&file),
+            Err(brokers) => Log::kafka(BTreeMap::from([("bootstrap.servers".to_owned(), brokers)]), "reader"),
+        };
+        let log = log.expect("the log of a stopped bridge can be opened");
+        let counts = log.topics().await.expect("the log tells its topics");
+        let mut topics = Topics { events: Vec::new(), dead_letters: Vec::new() };
+        for (topic, partitions) in &counts {
+            for number in 0..*partitions {
+                let records = whole(&log, Partition::new(topic.as_str(), number)).await;
+                topics.add(topic, records);
+            }
+        }
+        topics
+    }
+
+    fn add(&mut self, topic: &str, records: Vec<Record>) {
+        if topic == "dead-letters" {
+            self.dead_letters.extend(records);
+        } else if FUNCTIONS.contains(&topic) {
+            let event = |record: Record| event::kafka::decode(&record.headers, record.value).expect("functions write events");
+            self.events.extend(records.into_iter().map(event));
+        }
+    }
+
+    /// How many events of a type are about a subject.
+    pub fn count(&self, kind: &str, subject: &str) -> usize {
+        self.events.iter().filter(|event| event.kind == kind && event.subject.as_deref() == Some(subject)).count()
+    }
+
+    /// Events that stand on the topics more than once.
+    pub fn repeated(&self) -> Vec<String> {
+        let mut seen: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+        for event in &self.events {
+            *seen.entry((&event.source, &event.id)).or_default() += 1;
+        }
+        seen.iter().filter(|(_, count)| **count > 1).map(|(event, count)| format!("{count} × {event:?}")).collect()
+    }
+}
+
+async fn whole(log: &Log, partition: Partition) -> Vec<Record> {
+    let mut records: Vec<Record> = Vec::new();
+    loop {
+        let from = records.last().map_or(0, |record| record.offset + 1);
+        let page = log.read(partition.clone(), from, PAGE).await.expect("a partition can be read");
+        let is_last = page.len() < PAGE;
+        records.extend(page);
+        if is_last {
+            return records;
+        }
+    }
+}
