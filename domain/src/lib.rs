@@ -13,3 +13,4 @@ pub mod facts;
 pub mod invoice;
 pub mod mail;
 pub mod rate;
+pub mod schedule;

@@ -2,6 +2,7 @@
 //! types. Payloads grow by optional fields only; a break is a new type.
 
 pub mod core;
+pub mod cron;
 pub mod mailer;
 pub mod payment;
 pub mod webhook;
