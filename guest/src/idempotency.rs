@@ -79,6 +79,11 @@ pub async fn keep(tx: &Tx<'_>, key: &Key, outcome: &Outcome) -> Result<(), Probl
 }
 
 impl Key {
+    /// As the client wrote it.
+    pub fn text(&self) -> &str {
+        &self.key
+    }
+
     fn is_of(&self, fingerprint: &str) -> Result<(), Problem> {
         if self.fingerprint == fingerprint {
             return Ok(());

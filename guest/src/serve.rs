@@ -98,7 +98,9 @@ async fn obey<F: Function>(function: &F, request: Request) -> Result<Outcome, Pr
     if door != Door::Open {
         command.principal = Some(identity::authenticate(token.as_deref().unwrap_or_default()).await?);
     }
-    let once = idempotency::key(door, &command)?.map_or(Once::Never, Once::Key);
+    let key = idempotency::key(door, &command)?;
+    command.idempotency_key = key.as_ref().map(|key| key.text().to_owned());
+    let once = key.map_or(Once::Never, Once::Key);
     let purpose = if command.method.is_safe() { Purpose::Read } else { Purpose::Write };
     let db = open::<F>().await?;
     let work = Work { function, db: &db, input: Input::Command(command), once, origin, way: Way::Outbox, purpose };
