@@ -76,30 +76,32 @@ async fn send(db: &Db, mail: &Mail) -> Result<Tried, Problem> {
     }
 }
 
-/// An attempt that ends in a failure leaves nothing of the handler's transaction, so it is logged in one of its own.
 async fn later(db: &Db, mail: &Mail, response: &Response) -> Result<Problem, Problem> {
-    let tx = db.begin(Purpose::Write).await?;
-    store::log_attempt(&tx, &mail.id, Some(response.status)).await?;
-    tx.commit().await?;
+    log(db, mail, Some(response.status), None).await?;
     let asked = response.header("retry-after").and_then(|text| text.trim().parse().ok()).unwrap_or(1);
     let problem = Problem::new(Code::ProviderUnavailable, format!("the mail provider said {}", response.status));
     Ok(problem.retry_after_s(asked.min(RETRY_AFTER_MAX_S)))
 }
 
 async fn unanswered(db: &Db, mail: &Mail, failure: &Failure) -> Result<Problem, Problem> {
-    let tx = db.begin(Purpose::Write).await?;
-    store::log_attempt(&tx, &mail.id, None).await?;
-    tx.commit().await?;
+    log(db, mail, None, None).await?;
     Ok(failure.as_problem(Code::ProviderUnavailable))
 }
 
 /// Our key or the provider's address is wrong: no mail is to blame, and the provider is left alone for a while.
 async fn close(db: &Db, mail: &Mail, response: &Response) -> Result<Problem, Problem> {
-    let tx = db.begin(Purpose::Write).await?;
-    store::log_attempt(&tx, &mail.id, Some(response.status)).await?;
-    store::close_channel(&tx, now_ms() + CLOSED_MS).await?;
-    tx.commit().await?;
+    log(db, mail, Some(response.status), Some(now_ms() + CLOSED_MS)).await?;
     Ok(closed(CLOSED_MS / 1_000))
+}
+
+/// An attempt that ends in a failure leaves nothing of the handler's transaction, so it is logged in one of its own.
+async fn log(db: &Db, mail: &Mail, status: Option<u16>, closed_until_ms: Option<i64>) -> Result<(), Problem> {
+    let tx = db.begin(Purpose::Bookkeeping).await?;
+    store::log_attempt(&tx, &mail.id, status).await?;
+    if let Some(until_ms) = closed_until_ms {
+        store::close_channel(&tx, until_ms).await?;
+    }
+    tx.commit().await
 }
 
 fn closed(seconds: i64) -> Problem {

@@ -2,8 +2,8 @@
 //!
 //! An invoice's fact becomes a delivery and the event that orders its first attempt. Hearing it, the function sends
 //! (outside of any transaction) and records what came of it. What failed waits in a row with its due time; a wake orders
-//! the next attempt by an event again. So the bridge's lanes, one for each delivery, keep attempts apart: one endpoint
-//! that hangs delays no other.
+//! the next attempt by an event again. So each attempt runs in the bridge's lane of its delivery: there is one at a time,
+//! and an endpoint that hangs holds up that lane and no other.
 
 mod attempt;
 mod deliveries;
