@@ -44,13 +44,49 @@ fn cases() -> Vec<Case> {
         case("a fractional amount", invoices, eth(json!("1.5")), 400, "validation"),
         case("an amount with a leading zero", invoices, eth(json!("01")), 400, "validation"),
         case("an amount of forty digits", invoices, eth(json!("9".repeat(40))), 400, "validation"),
-        case("an unknown asset", invoices, json!({ "price": { "currency": "ETH", "amount": "1" }, "asset": "DOGE" }).to_string(), 400, "validation"),
-        case("an unknown currency", invoices, invoice(json!({ "currency": "XXX", "amount": "1" }), json!({})), 400, "validation"),
-        case("an unknown member", invoices, invoice(json!({ "currency": "ETH", "amount": "20000000000000000" }), json!({ "discount": 1 })), 400, "validation"),
+        case(
+            "an unknown asset",
+            invoices,
+            json!({ "price": { "currency": "ETH", "amount": "1" }, "asset": "DOGE" }).to_string(),
+            400,
+            "validation",
+        ),
+        case(
+            "an unknown currency",
+            invoices,
+            invoice(json!({ "currency": "XXX", "amount": "1" }), json!({})),
+            400,
+            "validation",
+        ),
+        case(
+            "an unknown member",
+            invoices,
+            invoice(json!({ "currency": "ETH", "amount": "20000000000000000" }), json!({ "discount": 1 })),
+            400,
+            "validation",
+        ),
         case("no e-mail address", users, json!({ "email": "alice" }).to_string(), 400, "validation"),
-        case("a header in an e-mail address", users, json!({ "email": "a@b.c\r\nBcc: d@e.f" }).to_string(), 400, "validation"),
-        case("an endpoint in a private network", endpoints, json!({ "url": "http://10.0.0.1/hook" }).to_string(), 400, "destination-invalid"),
-        case("an endpoint on this machine", endpoints, json!({ "url": "http://127.0.0.1:1/hook" }).to_string(), 400, "destination-invalid"),
+        case(
+            "a header in an e-mail address",
+            users,
+            json!({ "email": "a@b.c\r\nBcc: d@e.f" }).to_string(),
+            400,
+            "validation",
+        ),
+        case(
+            "an endpoint in a private network",
+            endpoints,
+            json!({ "url": "http://10.0.0.1/hook" }).to_string(),
+            400,
+            "destination-invalid",
+        ),
+        case(
+            "an endpoint on this machine",
+            endpoints,
+            json!({ "url": "http://127.0.0.1:1/hook" }).to_string(),
+            400,
+            "destination-invalid",
+        ),
         case("an endpoint that is no URL", endpoints, json!({ "url": "shop" }).to_string(), 400, "destination-invalid"),
         case("no such path", "/core/v1/nothing", "{}".to_owned(), 404, "not-found"),
     ]
@@ -63,7 +99,8 @@ async fn post(house: &House, token: Option<&str>, path: &str, key: Option<&str>,
     headers.extend(token.map(|_| ("authorization", bearer.as_str())));
     headers.extend(key.map(|key| ("idempotency-key", key)));
     let body = bytes::Bytes::from(body.to_owned());
-    let answer = house.visitor.client.call(Method::POST, &address, &headers, Some(body)).await.expect("a function answers");
+    let answer =
+        house.visitor.client.call(Method::POST, &address, &headers, Some(body)).await.expect("a function answers");
     let problem = answer.json();
     (answer.status.as_u16(), problem["code"].as_str().unwrap_or_default().to_owned())
 }
@@ -79,19 +116,24 @@ async fn bad_commands_are_refused_with_a_code_and_leave_nothing_behind() {
     let house = house().await;
     let shop = Shop::open(&house).await;
     for case in cases() {
-        let (status, code) = post(&house, Some(&shop.merchant.token), case.path, Some(&till::random::token()), &case.body).await;
+        let (status, code) =
+            post(&house, Some(&shop.merchant.token), case.path, Some(&till::random::token()), &case.body).await;
         // 400 and 422 both say "the input is wrong"; the code is what clients read.
         let same = status == case.expected.0 || (case.expected.0 == 400 && status == 422);
-        assert!(same && code == case.expected.1, "{}: {status} {code}, not {:?}\n{}", case.what, case.expected, house.said());
+        assert!(
+            same && code == case.expected.1,
+            "{}: {status} {code}, not {:?}\n{}",
+            case.what,
+            case.expected,
+            house.said()
+        );
     }
     shop.owns_nothing().await;
 }
 
 fn odd_tokens(house: &House, person: &Person) -> Vec<(&'static str, String)> {
     let key = house.data.key();
-    let claims = |issuer: &str, audience: &str, not_before: i64, expires: i64| {
-        json!({ "iss": issuer, "aud": audience, "sub": person.id, "roles": ["merchant"], "nbf": not_before, "exp": expires })
-    };
+    let claims = |issuer: &str, audience: &str, not_before: i64, expires: i64| json!({ "iss": issuer, "aud": audience, "sub": person.id, "roles": ["merchant"], "nbf": not_before, "exp": expires });
     let now = 1_800_000_000;
     let far = 4_000_000_000;
     let tail = &person.token[person.token.len() - 4..];
@@ -115,7 +157,11 @@ async fn a_token_that_is_wrong_expired_or_foreign_opens_nothing() {
     let path = "/payment/v1/invoices";
     assert_eq!(post(&house, None, path, Some("k"), &body).await, (401, "unauthenticated".to_owned()), "none");
     for (what, token) in odd_tokens(&house, &shop.merchant) {
-        assert_eq!(post(&house, Some(&token), path, Some("k"), &body).await, (401, "unauthenticated".to_owned()), "{what}");
+        assert_eq!(
+            post(&house, Some(&token), path, Some("k"), &body).await,
+            (401, "unauthenticated".to_owned()),
+            "{what}"
+        );
     }
     let viewer = house.visitor.person("victor", &["viewer"]);
     assert_eq!(post(&house, Some(&viewer.token), path, Some("k"), &body).await, (403, "forbidden".to_owned()));

@@ -89,5 +89,9 @@ fn demo(place: &[String], up: &Process) {
     let arguments: Vec<&str> = ["demo"].into_iter().chain(place.iter().map(String::as_str)).collect();
     let told = till(&arguments);
     assert!(told.status.success(), "{}\n{}", text(&told), up.said());
-    assert!(text(&told).contains("its signature verifies") && text(&told).contains("function   invocations"), "{}", text(&told));
+    assert!(
+        text(&told).contains("its signature verifies") && text(&told).contains("function   invocations"),
+        "{}",
+        text(&told)
+    );
 }

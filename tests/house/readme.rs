@@ -27,7 +27,9 @@ fn with_ports(block: &str, ports: &Ports) -> String {
         (usual.mailbox, ports.mailbox),
         (usual.chain, ports.chain),
     ];
-    pairs.iter().fold(block.to_owned(), |text, (from, to)| text.replace(&format!("127.0.0.1:{from}"), &format!("127.0.0.1:{to}")))
+    pairs.iter().fold(block.to_owned(), |text, (from, to)| {
+        text.replace(&format!("127.0.0.1:{from}"), &format!("127.0.0.1:{to}"))
+    })
 }
 
 fn is_makes(block: &str) -> bool {
@@ -36,8 +38,13 @@ fn is_makes(block: &str) -> bool {
 
 fn run(house: &House, block: &str) {
     let program = project::program("till");
-    let path = format!("{}:{}", program.parent().expect("a program lies in a folder").display(), std::env::var("PATH").unwrap_or_default());
-    let script = format!("set -euo pipefail\n{}", with_ports(block, house.visitor.ports()).replace("target/debug/till", "till"));
+    let path = format!(
+        "{}:{}",
+        program.parent().expect("a program lies in a folder").display(),
+        std::env::var("PATH").unwrap_or_default()
+    );
+    let script =
+        format!("set -euo pipefail\n{}", with_ports(block, house.visitor.ports()).replace("target/debug/till", "till"));
     let output = Command::new("bash")
         .args(["-c", &script])
         .current_dir(project::root())
@@ -52,7 +59,13 @@ fn run(house: &House, block: &str) {
 fn look_up(block: &str) {
     for line in block.lines().filter(|line| !line.trim().is_empty()) {
         let words = line.split('#').next().unwrap_or(line).split_whitespace();
-        let status = Command::new("make").arg("-n").args(words.skip(1)).current_dir(project::root()).output().expect("make runs").status;
+        let status = Command::new("make")
+            .arg("-n")
+            .args(words.skip(1))
+            .current_dir(project::root())
+            .output()
+            .expect("make runs")
+            .status;
         assert!(status.success(), "the Makefile does not know `{line}`");
     }
 }

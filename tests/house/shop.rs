@@ -36,7 +36,8 @@ impl<'a> Shop<'a> {
         let price = json!({ "currency": "ETH", "amount": DUE.to_string() });
         let body = json!({ "price": price, "asset": "ETH", "ttl_s": ttl.as_secs() });
         let invoice = self.visitor().open_invoice(&self.merchant, body).await.expect("a merchant opens an invoice");
-        let text = |member: &str| invoice[member].as_str().unwrap_or_else(|| panic!("no {member} in {invoice}")).to_owned();
+        let text =
+            |member: &str| invoice[member].as_str().unwrap_or_else(|| panic!("no {member} in {invoice}")).to_owned();
         Bill { id: text("id"), address: text("address") }
     }
 
@@ -47,7 +48,10 @@ impl<'a> Shop<'a> {
 
     /// Waits for a state of an invoice.
     pub async fn sees(&self, bill: &Bill, state: &str) -> Value {
-        self.visitor().invoice_is(&self.merchant, &bill.id, state, PATIENCE).await.unwrap_or_else(|error| self.fail(&error))
+        self.visitor()
+            .invoice_is(&self.merchant, &bill.id, state, PATIENCE)
+            .await
+            .unwrap_or_else(|error| self.fail(&error))
     }
 
     /// Mines until an invoice has a state.
@@ -60,7 +64,12 @@ impl<'a> Shop<'a> {
     pub async fn mines_until_owning(&self, wei: u128) {
         for _ in 0..64 {
             self.visitor().chain.mine(1).await.expect("a miner mines");
-            if self.visitor().has_balance(&self.merchant, "ETH", &wei.to_string(), Duration::from_millis(100)).await.is_ok() {
+            if self
+                .visitor()
+                .has_balance(&self.merchant, "ETH", &wei.to_string(), Duration::from_millis(100))
+                .await
+                .is_ok()
+            {
                 return;
             }
         }

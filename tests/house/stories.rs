@@ -165,14 +165,26 @@ async fn an_invoice_is_paid_in_two_parts() {
 // promise: DOMAIN: a reorganisation orphans the payments of dropped blocks
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payment_that_the_chain_forgets_makes_the_invoice_new_again() {
-    told_in("a_payment_that_the_chain_forgets_makes_the_invoice_new_again", Database::Sqlite, Log::Embedded, reorganised_before_it_was_paid).await;
+    told_in(
+        "a_payment_that_the_chain_forgets_makes_the_invoice_new_again",
+        Database::Sqlite,
+        Log::Embedded,
+        reorganised_before_it_was_paid,
+    )
+    .await;
 }
 
 // promise: DOMAIN: a paid invoice whose block is dropped is said to be reverted
 // promise: DOMAIN: a transfer is corrected by another one
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paid_invoice_is_reverted_when_the_chain_forgets_its_payment() {
-    told_in("a_paid_invoice_is_reverted_when_the_chain_forgets_its_payment", Database::Sqlite, Log::Embedded, reorganised_after_it_was_paid).await;
+    told_in(
+        "a_paid_invoice_is_reverted_when_the_chain_forgets_its_payment",
+        Database::Sqlite,
+        Log::Embedded,
+        reorganised_after_it_was_paid,
+    )
+    .await;
 }
 
 // promise: DOMAIN: paid by invoice

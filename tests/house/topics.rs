@@ -40,7 +40,8 @@ impl Topics {
         if topic == "dead-letters" {
             self.dead_letters.extend(records);
         } else if FUNCTIONS.contains(&topic) {
-            let event = |record: Record| event::kafka::decode(&record.headers, record.value).expect("functions write events");
+            let event =
+                |record: Record| event::kafka::decode(&record.headers, record.value).expect("functions write events");
             self.events.extend(records.into_iter().map(event));
         }
     }

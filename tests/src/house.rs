@@ -52,6 +52,9 @@ impl House {
             Log::Kafka => Some(Kafka::start(&folder.join("kafka"))?),
         };
         let ports = Ports::free().map_err(|error| error.to_string())?;
+        if let Some(kafka) = &kafka {
+            outside::topics(&data, &kafka.address()).await.map_err(told)?;
+        }
         let mut house = House {
             visitor: Visitor::new(&ports, data.key()),
             world: world(&folder, &ports),
@@ -77,7 +80,8 @@ impl House {
     pub fn move_clock(&self, ahead: Duration) {
         let file = clock(&self.data);
         let now: u128 = std::fs::read_to_string(&file).ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-        std::fs::write(file.with_extension("part"), (now + ahead.as_millis()).to_string()).expect("the clock's file can be written");
+        std::fs::write(file.with_extension("part"), (now + ahead.as_millis()).to_string())
+            .expect("the clock's file can be written");
         std::fs::rename(file.with_extension("part"), file).expect("the clock's file can be moved");
     }
 
@@ -178,9 +182,22 @@ fn bridge(data: &Data, ports: &Ports, kafka: Option<&Kafka>) -> Process {
     let log = format!("embedded:{}", data.path("log.db").display());
     let listen = format!("127.0.0.1:{}", ports.bridge);
     let resolve = format!("{}/{{name}}", url(ports.functions));
-    let mut arguments = vec!["--listen", &listen, "--resolve", &resolve, "knative/till/sources.yaml"];
-    if kafka.is_none() {
-        arguments.splice(0..0, ["--log", &log]);
-    }
+    let tokens = data.path("tokens/push").display().to_string();
+    let log = if kafka.is_some() { "kafka" } else { &log };
+    let sources = "knative/till/sources.yaml";
+    let arguments = [
+        "--log",
+        log,
+        "--listen",
+        &listen,
+        "--resolve",
+        &resolve,
+        "--ingress-tokens",
+        &tokens,
+        "--replica",
+        "till-0",
+        "--sources",
+        sources,
+    ];
     Process::new("till-bridge", &arguments, environment, data.path("bridge.out"))
 }

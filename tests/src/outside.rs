@@ -3,6 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use till::address::Ports;
+use till::cli::Where;
+use till::data::Data;
+use till::{Error, sources};
+
 use crate::project;
 
 /// What the functions write to.
@@ -77,6 +82,13 @@ impl Drop for Kafka {
     fn drop(&mut self) {
         self.command("wipe").output().ok();
     }
+}
+
+/// Makes the topics of the project on a broker, as `till topics apply` does.
+pub async fn topics(data: &Data, brokers: &str) -> Result<(), Error> {
+    let place = Where { data: data.folder().to_owned(), project: project::root(), ports: Ports::default() };
+    let config = sources::config(&place, data, Some(brokers), 1)?;
+    sources::apply(&config).await.map(drop)
 }
 
 /// A port whose next one is free too (the broker's controller takes it), below those that the kernel gives out.

@@ -24,6 +24,7 @@ pub fn up(place: &Where, options: &Up, data: &Data) {
     line("merchant", &format!("{}/received", url(ports.merchant)));
     line("rates", &format!("{}/a/v2/prices/ETH-EUR/spot", url(ports.feeds)));
     line("chain", &format!("{}  (anvil, JSON-RPC)", url(ports.chain)));
+    line("log", &data.path("till.log").display().to_string());
     tokens(data, bold, plain);
     commands(place, bold, plain);
 }

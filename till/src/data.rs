@@ -87,6 +87,18 @@ impl Data {
         fs::read_to_string(&path).map(|text| text.trim().to_owned()).map_err(Error::file(&path))
     }
 
+    /// What the parts of the house say goes to `till.log`, from now on. `RUST_LOG` chooses how much.
+    pub fn keep_log(&self) -> Result<(), Error> {
+        let path = self.path("till.log");
+        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(Error::file(&path))?;
+        let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+        let log =
+            tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::sync::Mutex::new(file));
+        // A log that is set already stays: tests start several houses in one process.
+        log.try_init().ok();
+        Ok(())
+    }
+
     /// The project's runtime configuration with its databases in this folder.
     pub fn runtime_config(&self, project: &Path) -> Result<PathBuf, Error> {
         let ours = project.join("runtime-config.toml");

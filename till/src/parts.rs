@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::cli::{Up, Where};
 use crate::data::{Data, FUNCTIONS};
 use crate::ports::Place;
-use crate::{Error, settings};
+use crate::{Error, settings, sources};
 
 /// The host with the six functions.
 pub struct HostPart {
@@ -55,36 +55,44 @@ impl HostPart {
     }
 }
 
-/// The bridge with its log.
+/// The bridge with its log, on a thread of its own.
 pub struct BridgePart {
     stop: watch::Sender<bool>,
-    running: JoinHandle<Result<(), String>>,
+    ended: oneshot::Receiver<Result<(), bridge::Error>>,
 }
 
 impl BridgePart {
-    /// Reads the sources and begins to deliver.
-    pub async fn start(_place: &Where, _options: &Up, _data: &Data) -> Result<Self, Error> {
+    /// Reads the sources and begins to deliver. Topics that a real Kafka lacks are created.
+    pub async fn start(place: &Where, options: &Up, data: &Data) -> Result<Self, Error> {
+        let config = sources::config(place, data, options.kafka.as_deref(), options.replication)?;
+        if options.kafka.is_some() {
+            sources::apply(&config).await?;
+        }
+        let address = Place { part: "the bridge", port: place.ports.bridge, option: "--bridge-port" };
+        let listener = address.bind().await?.into_std().map_err(|error| stopped("the bridge", &error))?;
         let (stop, told) = watch::channel(false);
-        let running = tokio::spawn(async move {
-            until_told(told).await;
-            Ok(())
-        });
-        Ok(BridgePart { stop, running })
+        let (tell, ended) = oneshot::channel();
+        let run = move || tell.send(bridge::run(config, listener, until_told(told))).ok();
+        std::thread::Builder::new()
+            .name("bridge".to_owned())
+            .spawn(run)
+            .map_err(|error| stopped("the bridge", &error))?;
+        Ok(BridgePart { stop, ended })
     }
 
     /// Waits until it stops by itself.
     pub async fn ended(&mut self) -> Error {
-        match (&mut self.running).await {
+        match (&mut self.ended).await {
             Ok(Ok(())) => stopped("the bridge", &"it stopped by itself"),
             Ok(Err(error)) => stopped("the bridge", &error),
-            Err(error) => stopped("the bridge", &error),
+            Err(_) => stopped("the bridge", &"its thread panicked"),
         }
     }
 
     /// Drains it.
     pub async fn stop(self) {
         self.stop.send(true).ok();
-        self.running.await.ok();
+        self.ended.await.ok();
     }
 }
 

@@ -1,19 +1,83 @@
-//! `till check`, `till explain` and `till topics apply`: what the bridge would do with files of sources, without running it.
+//! `till check` and `till topics apply`: what the bridge would do with files of sources, without running it; and the same
+//! configuration for the bridge that runs in this process.
 
-use crate::Error;
-use crate::cli::{Check, Explain, Topics, Where};
+use std::path::PathBuf;
+use std::time::Duration;
 
-/// Every problem with its file and line.
-pub fn check(_place: &Where, _options: &Check) -> Result<(), Error> {
+use bridge::{Config, LogKind, Options, Problem};
+
+use crate::address::url;
+use crate::cli::{Check, Topics, Where};
+use crate::data::Data;
+use crate::{Error, settings};
+
+/// The file that says who hears what.
+const SOURCES: &str = "knative/till/sources.yaml";
+/// How long calls under way may take when the bridge stops.
+const DRAIN: Duration = Duration::from_secs(5);
+/// A laptop has one bridge.
+const REPLICA: &str = "till-0";
+
+/// The project's sources, for this house. `kafka` are brokers; `None` is the embedded log.
+pub fn config(place: &Where, data: &Data, kafka: Option<&str>, replication: u16) -> Result<Config, Error> {
+    read(place, data, vec![place.project.join(SOURCES)], kafka, replication)
+}
+
+fn read(
+    place: &Where,
+    data: &Data,
+    sources: Vec<PathBuf>,
+    kafka: Option<&str>,
+    replication: u16,
+) -> Result<Config, Error> {
+    let environment = settings::environment(&data.path("tokens"), kafka, replication);
+    let texts =
+        sources.iter().map(|file| Ok((file.clone(), std::fs::read_to_string(file).map_err(Error::file(file))?)));
+    let texts = texts.collect::<Result<Vec<_>, Error>>()?;
+    let options = Options {
+        sources,
+        log: kafka.map_or_else(|| LogKind::Embedded(data.path("log.db")), |_| LogKind::Kafka),
+        resolve: Some(format!("{}/{{name}}", url(place.ports.functions))),
+        ingress_tokens: Some(data.path("tokens/push")),
+        replica: REPLICA.to_owned(),
+        drain: DRAIN,
+    };
+    let value = |name: &str| environment.get(name).cloned().or_else(|| std::env::var(name).ok());
+    Config::parse(&texts, &options, &value).map_err(problems)
+}
+
+fn problems(found: Vec<Problem>) -> Error {
+    Error::Usage(found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}
+
+/// Every problem with its file and line, or what the documents hold.
+pub fn check(place: &Where, options: &Check) -> Result<(), Error> {
+    let data = Data::open(&place.data)?;
+    let config = read(place, &data, options.sources.clone(), None, 1)?;
+    let (sources, pings, topics) = (config.sources.len(), config.pings.len(), config.topics.len());
+    println!("{sources} sources, {pings} schedules and {topics} topics, without a problem");
     Ok(())
 }
 
-/// The request that a record would become.
-pub fn explain(_place: &Where, _options: &Explain) -> Result<(), Error> {
+/// Creates the topics that are missing, and says which differ from their documents.
+pub async fn topics(place: &Where, command: Topics) -> Result<(), Error> {
+    let Topics::Apply { kafka, replication, sources } = command;
+    let data = Data::open(&place.data)?;
+    let config = read(place, &data, sources, Some(&kafka), replication)?;
+    let report = apply(&config).await?;
+    for (topic, found, wanted) in &report.different {
+        println!(
+            "{topic} has {found} partitions and its document says {wanted}: left as it is, since key order hangs on it"
+        );
+    }
+    match report.created.as_slice() {
+        [] => println!("no topic was missing"),
+        created => println!("created: {}", created.join(", ")),
+    }
     Ok(())
 }
 
 /// Creates the topics that are missing.
-pub async fn topics(_place: &Where, _command: Topics) -> Result<(), Error> {
-    Ok(())
+pub async fn apply(config: &Config) -> Result<bridge::topics::Report, Error> {
+    bridge::topics::apply(config).await.map_err(|error| Error::Part { part: "the log", reason: error.to_string() })
 }

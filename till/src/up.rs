@@ -27,6 +27,7 @@ pub struct Running {
 impl Running {
     /// Starts everything and returns when it is ready.
     pub async fn start(place: &Where, options: &Up, data: &Data) -> Result<Self, Error> {
+        data.keep_log()?;
         parts::check_components(&place.project)?;
         free(&place.ports).await?;
         let world = World::start(data, &place.ports, &options.world.left_out(), options.world.anvil.clone()).await?;

@@ -114,8 +114,7 @@ impl Visitor {
         patience: Duration,
     ) -> Result<Value, Error> {
         until(&format!("invoice {state}"), patience, async || {
-            Ok(Some(self.invoice(merchant, id).await?)
-                .filter(|invoice| invoice["state"].as_str().is_some_and(|now| now.eq_ignore_ascii_case(state))))
+            Ok(Some(self.invoice(merchant, id).await?).filter(|invoice| invoice["status"] == state))
         })
         .await
     }
@@ -226,7 +225,14 @@ impl Visitor {
         self.ask_with_key(person, method, path, body, &random::token()).await
     }
 
-    async fn ask_with_key(&self, person: &Person, method: Method, path: &str, body: Option<Value>, key: &str) -> Result<Answer, Error> {
+    async fn ask_with_key(
+        &self,
+        person: &Person,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+        key: &str,
+    ) -> Result<Answer, Error> {
         let address = format!("{}{path}", url(self.ports.functions));
         let bearer = format!("Bearer {}", person.token);
         let headers = [("authorization", bearer.as_str()), ("idempotency-key", key)];
