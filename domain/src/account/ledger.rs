@@ -108,7 +108,7 @@ pub enum LedgerRefusal {
 /// The id of the transfer that does `leg` of `cause`: the same words give the same id.
 pub fn transfer_id(cause: &str, leg: &str) -> String {
     let namespace = Uuid::new_v5(&Uuid::NAMESPACE_OID, b"till transfer");
-    format!("tr_{}", Uuid::new_v5(&namespace, format!("{cause}\n{leg}").as_bytes()))
+    format!("tr_{}", Uuid::new_v5(&namespace, format!("{cause}\n{leg}").as_bytes()).simple())
 }
 
 impl Transfer {

@@ -109,7 +109,7 @@ pub struct Misplaced(String);
 pub fn deposit_id(chain: u64, txid: &str, asset: &str, address: &str, ordinal: u32) -> String {
     let namespace = Uuid::new_v5(&Uuid::NAMESPACE_OID, b"till deposit");
     let name = format!("{chain}\n{txid}\n{asset}\n{address}\n{ordinal}");
-    format!("dep_{}", Uuid::new_v5(&namespace, name.as_bytes()))
+    format!("dep_{}", Uuid::new_v5(&namespace, name.as_bytes()).simple())
 }
 
 impl Deposit {
