@@ -1,1 +1,141 @@
-//! The ingress: CloudEvents come in over HTTP and become records of the topic that their sender's token names.
+//! The ingress: CloudEvents come in over HTTP and become records of the topic that their sender's token names. 202 means
+//! that the log has them, all of a batch; everything else means that it was told to have none.
+
+mod answer;
+mod push;
+mod tokens;
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Body;
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+
+use crate::log::{Error, Fault, Log};
+use answer::{Refusal, accepted};
+use push::Push;
+use tokens::Tokens;
+
+/// What one event may measure as a record, if nothing else is said.
+pub const EVENT_BYTES_MAX: usize = 256 << 10;
+/// A batch may measure this many times what one event may.
+const BATCH_FACTOR: usize = 16;
+/// Pushes that are read or written at a time; more are asked to come again.
+const PUSHES_MAX: usize = 64;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+const APPEND_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What the rest of the bridge hears of a push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// Events were written to the topic.
+    Written { topic: String, events: usize },
+    /// The sender, whose topic this is, asks to be woken then.
+    WakeAt { topic: String, at: Timestamp },
+    /// A push was turned away for no fault of its own: wake its sender later, so that it comes again.
+    TurnedAway { topic: String },
+}
+
+/// The state of the ingress.
+pub struct Ingress {
+    log: Log,
+    tokens: Tokens,
+    event_bytes_max: usize,
+    notice: Box<dyn Fn(Notice)>,
+    places: Semaphore,
+}
+
+impl Ingress {
+    /// `tokens` is a folder with a file for each topic, named after it, that holds the tokens which may write there, one a
+    /// line; it is read again when it changes.
+    pub fn new(log: Log, tokens: &Path, event_bytes_max: usize, notice: impl Fn(Notice) + 'static) -> Self {
+        let (tokens, places) = (Tokens::in_folder(tokens), Semaphore::new(PUSHES_MAX));
+        Ingress { log, tokens, event_bytes_max, notice: Box::new(notice), places }
+    }
+
+    /// Answers `POST /` and `POST /topics/{topic}`.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.take(request).await.map_or_else(Refusal::into_response, |()| accepted())
+    }
+
+    async fn take<B>(&self, request: Request<B>) -> Result<(), Refusal>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (head, body) = request.into_parts();
+        let wanted = wanted_topic(&head.method, head.uri.path())?;
+        let topic = self.tokens.topic(&head.headers, wanted)?;
+        let Ok(_place) = self.places.try_acquire() else {
+            return Err(self.turn_away(topic, "too many pushes are under way"));
+        };
+        let body = read(body, self.event_bytes_max * BATCH_FACTOR).await?;
+        let push = Push::parse(&topic, &head.headers, body, self.event_bytes_max)?;
+        self.write(topic, push).await
+    }
+
+    async fn write(&self, topic: String, push: Push) -> Result<(), Refusal> {
+        let Push { records, wake_at } = push;
+        let events = records.len();
+        if events > 0 {
+            let written = tokio::time::timeout(APPEND_TIMEOUT, self.log.append(records)).await;
+            let written = written.unwrap_or_else(|_| Err(Error::Unavailable("it did not answer in time".into())));
+            written.map_err(|error| self.not_written(&topic, &error))?;
+            (self.notice)(Notice::Written { topic: topic.clone(), events });
+        }
+        if let Some(at) = wake_at {
+            (self.notice)(Notice::WakeAt { topic, at });
+        }
+        Ok(())
+    }
+
+    fn not_written(&self, topic: &str, error: &Error) -> Refusal {
+        match error {
+            Error::Record { fault: Fault::TooLarge, reason, .. } => Refusal::TooLarge(reason.clone()),
+            Error::Record { fault: Fault::Invalid, reason, .. } => Refusal::Malformed(reason.clone()),
+            // The sender cannot help it when its topic is missing or closed to the bridge.
+            error => {
+                tracing::warn!(topic, %error, "a push was turned away");
+                self.turn_away(topic.to_owned(), "the log does not take records now")
+            }
+        }
+    }
+
+    fn turn_away(&self, topic: String, reason: &'static str) -> Refusal {
+        (self.notice)(Notice::TurnedAway { topic });
+        Refusal::Away(reason)
+    }
+}
+
+/// The topic that a path names; `None` is the token's own.
+fn wanted_topic<'a>(method: &Method, path: &'a str) -> Result<Option<&'a str>, Refusal> {
+    let topic = match path {
+        "/" => None,
+        path => Some(path.strip_prefix("/topics/").filter(|topic| !topic.is_empty()).ok_or(Refusal::NoSuchPath)?),
+    };
+    if *method == Method::POST { Ok(topic) } else { Err(Refusal::NotPost) }
+}
+
+async fn read<B>(body: B, bytes_max: usize) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let limited = Limited::new(body, bytes_max).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, Box::pin(limited)).await {
+        Err(_) => Err(Refusal::TooSlow),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(Refusal::TooLarge(format!("the body has more than {bytes_max} bytes")))
+        }
+        Ok(Err(error)) => Err(Refusal::Malformed(format!("the body broke off: {error}"))),
+    }
+}

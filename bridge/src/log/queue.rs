@@ -95,7 +95,7 @@ impl State {
         }
         let happening = self.flow.pop_front()?;
         if let Happening::Record(record) = &happening {
-            self.bytes -= weight(record);
+            self.bytes -= record.size();
         }
         Some(happening)
     }
@@ -115,7 +115,7 @@ impl Queue {
             return;
         }
         if let Happening::Record(record) = &happening {
-            state.bytes += weight(record);
+            state.bytes += record.size();
         }
         state.flow.push_back(happening);
         self.filled.notify_one();
@@ -195,12 +195,5 @@ impl Queue {
 }
 
 fn waiting_weight(happening: &Happening) -> usize {
-    if let Happening::Record(record) = happening { weight(record) } else { 0 }
-}
-
-/// Bytes that a waiting record holds.
-fn weight(record: &Record) -> usize {
-    let headers = record.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, |value| value.len()));
-    let key = record.key.as_ref().map_or(0, |key| key.len());
-    key + record.value.as_ref().map_or(0, |value| value.len()) + headers.sum::<usize>()
+    if let Happening::Record(record) = happening { record.size() } else { 0 }
 }

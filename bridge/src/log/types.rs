@@ -52,6 +52,26 @@ pub struct NewRecord {
     pub timestamp_ms: Option<i64>,
 }
 
+impl NewRecord {
+    /// Bytes of its key, headers and value.
+    pub fn size(&self) -> usize {
+        size(&self.key, &self.headers, &self.value)
+    }
+}
+
+impl Record {
+    /// Bytes of its key, headers and value.
+    pub fn size(&self) -> usize {
+        size(&self.key, &self.headers, &self.value)
+    }
+}
+
+fn size(key: &Option<Bytes>, headers: &[Header], value: &Option<Bytes>) -> usize {
+    let length = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
+    let headers: usize = headers.iter().map(|(name, value)| name.len() + length(value)).sum();
+    length(key) + headers + length(value)
+}
+
 /// How far a group has come in a partition, with the text that is to be kept beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {

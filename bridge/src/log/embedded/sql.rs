@@ -111,7 +111,7 @@ pub(super) fn append(
 ) -> Result<(), Error> {
     let refuse = |fault, reason: String| Error::Record { index, topic: record.topic.clone(), fault, reason };
     let headers = codec::encode(&record.headers);
-    let size = headers.len() + length(&record.key) + length(&record.value);
+    let size = record.size();
     if size > RECORD_BYTES_MAX {
         return Err(refuse(Fault::TooLarge, format!("{size} bytes are more than {RECORD_BYTES_MAX}")));
     }
@@ -253,10 +253,6 @@ fn cut(file: &Connection, held: &Held, start: i64) -> Result<usize, Error> {
 
 fn place(id: i64, offset: i64) -> i64 {
     (id << OFFSET_BITS) + offset
-}
-
-fn length(bytes: &Option<Bytes>) -> usize {
-    bytes.as_ref().map_or(0, Bytes::len)
 }
 
 impl From<rusqlite::Error> for Error {

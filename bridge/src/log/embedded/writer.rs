@@ -19,12 +19,14 @@ type Work = Box<dyn FnOnce(&Connection) -> Result<(), Error> + Send>;
 /// Told after each commit: the topics that grew, by name.
 type Grown = Box<dyn Fn(&[String]) + Send>;
 
+type Answer = oneshot::Sender<Result<(), Error>>;
+
 /// A change to be made, and who waits for it.
 struct Change {
     work: Work,
     /// The topics that grow by it.
     topics: Vec<String>,
-    answer: oneshot::Sender<Result<(), Error>>,
+    answer: Answer,
 }
 
 /// The way to the thread, which ends with its last clone.
@@ -83,7 +85,8 @@ fn make(file: &mut Connection, changes: impl Iterator<Item = Change>, grown: &Gr
     let mut failed = Vec::new();
     let committed = (|| {
         let mut transaction = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for Change { work, topics, answer } in changes {
+        // Who has given up meanwhile was told that it may not be written.
+        for Change { work, topics, answer } in changes.filter(|change| !change.answer.is_closed()) {
             let savepoint = transaction.savepoint()?;
             match work(&savepoint) {
                 Ok(()) => {
@@ -101,8 +104,8 @@ fn make(file: &mut Connection, changes: impl Iterator<Item = Change>, grown: &Gr
     tell(made, committed.map_err(Error::from), grown);
 }
 
-/// Answers those who wait. One who no longer waits is no matter: the change is made or undone as a whole.
-fn tell(made: Vec<(Vec<String>, oneshot::Sender<Result<(), Error>>)>, outcome: Result<(), Error>, grown: &Grown) {
+/// Answers those who wait; who has gone meanwhile finds the change made as a whole.
+fn tell(made: Vec<(Vec<String>, Answer)>, outcome: Result<(), Error>, grown: &Grown) {
     let mut topics = Vec::new();
     for (its_topics, answer) in made {
         topics.extend(its_topics);

@@ -97,9 +97,11 @@ impl Writer {
 
 impl Transactions {
     fn run(mut self, mut calls: mpsc::Receiver<Call>) {
-        let mut waiting = Vec::with_capacity(TOGETHER_MAX);
+        let mut waiting = Vec::new();
         while calls.blocking_recv_many(&mut waiting, TOGETHER_MAX) > 0 {
-            self.perform(waiting.drain(..).collect());
+            // Who has given up meanwhile was told that it may not be written.
+            waiting.retain(|call: &Call| !call.answer.is_closed());
+            self.perform(std::mem::take(&mut waiting));
         }
     }
 
@@ -110,7 +112,7 @@ impl Transactions {
         let alone = one_is_to_blame && calls.len() > 1;
         for call in calls {
             let outcome = if alone { self.attempt(std::slice::from_ref(&call)) } else { outcome.clone() };
-            // Who does not wait any more has lost nothing: it is written or not, as a whole.
+            // Who has gone meanwhile finds it written as a whole, or not at all.
             let _ = call.answer.send(outcome);
         }
     }
