@@ -265,6 +265,14 @@ impl Stage {
             Stage::Invalid => "invalid",
         }
     }
+
+    /// Since when it is paid, if it is.
+    pub fn paid_ms(self) -> Option<i64> {
+        match self {
+            Stage::Paid { at_ms } => Some(at_ms),
+            Stage::New | Stage::Processing | Stage::Expired | Stage::Invalid => None,
+        }
+    }
 }
 
 impl Effect {

@@ -62,6 +62,12 @@ impl Kept {
         self.knows(&link.parent) || link.height <= floor
     }
 
+    /// Gives up all kept blocks for those of another chain, lowest first.
+    pub fn replace(&self, found: Vec<Link>) -> Result<Adoption, ChainError> {
+        let added = Kept::default().adopt(found)?.added;
+        Ok(Adoption { dropped: self.0.iter().rev().cloned().collect(), added })
+    }
+
     /// Takes in blocks that were found by walking, lowest first.
     pub fn adopt(&self, found: Vec<Link>) -> Result<Adoption, ChainError> {
         if let Some(pair) = found.windows(2).find(|pair| pair[1].parent != pair[0].hash) {
@@ -107,6 +113,12 @@ mod tests {
     fn a_reorganisation_below_everything_kept_drops_everything() {
         let adoption = kept().adopt(vec![link("A", "?", 5), link("B", "A", 6)]).expect("as low as the lowest");
         assert_eq!(names(&adoption.dropped), "cba");
+    }
+
+    #[test]
+    fn another_chain_drops_everything_however_high_it_is() {
+        let adoption = kept().replace(vec![link("x", "w", 90)]).expect("linked");
+        assert_eq!((names(&adoption.dropped), names(&adoption.added)), ("cba".into(), "x".into()));
     }
 
     #[test]
