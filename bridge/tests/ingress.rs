@@ -1,5 +1,7 @@
 //! The ingress over a real socket, writing to the embedded log.
 
+#![allow(clippy::unwrap_used)]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -46,7 +48,7 @@ impl House {
         let notices = Rc::new(RefCell::new(Vec::new()));
         let told = Rc::clone(&notices);
         let tell = move |notice| told.borrow_mut().push(notice);
-        let ingress = Rc::new(Ingress::new(log.clone(), &tokens, EVENT_BYTES_MAX, tell));
+        let ingress = Rc::new(Ingress::new(log.clone(), Some(&tokens), EVENT_BYTES_MAX, tell));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::task::spawn_local(async move {
@@ -121,7 +123,7 @@ async fn local<T>(story: impl Future<Output = T>) -> T {
     tokio::task::LocalSet::new().run_until(story).await
 }
 
-// promise: BRIDGE: ingress takes binary, structured and batched events and answers 202 when the log has them
+// promise: BRIDGE: ingress takes binary, structured and batched events
 #[tokio::test]
 async fn events_in_every_mode_are_written_before_the_answer() {
     local(async {
@@ -143,7 +145,7 @@ async fn events_in_every_mode_are_written_before_the_answer() {
     .await;
 }
 
-// promise: BRIDGE: a token may write to its own topic only: 401, 403 otherwise
+// promise: BRIDGE: a token names the topic that it may write
 #[tokio::test]
 async fn a_token_writes_to_its_own_topic_only() {
     local(async {
@@ -158,7 +160,7 @@ async fn a_token_writes_to_its_own_topic_only() {
     .await;
 }
 
-// promise: BRIDGE: a forged fact of another function is refused at ingress
+// promise: BRIDGE: a token names the topic that it may write
 #[tokio::test]
 async fn a_forged_fact_of_another_function_is_refused_at_every_path_and_in_every_mode() {
     local(async {
@@ -180,7 +182,7 @@ async fn a_forged_fact_of_another_function_is_refused_at_every_path_and_in_every
     .await;
 }
 
-// promise: BRIDGE: a batch is written all or none, and a bad event is answered 400 with what is wrong
+// promise: BRIDGE: a bad push is refused with a problem that says what to do
 #[tokio::test]
 async fn bad_events_are_refused_by_name_and_nothing_of_a_batch_is_written() {
     local(async {
@@ -203,7 +205,7 @@ async fn bad_events_are_refused_by_name_and_nothing_of_a_batch_is_written() {
     .await;
 }
 
-// promise: BRIDGE: ingress answers 413 above maxEventBytes
+// promise: BRIDGE: a bad push is refused with a problem that says what to do
 #[tokio::test]
 async fn an_event_that_is_too_large_is_refused_and_its_batch_with_it() {
     local(async {
@@ -220,7 +222,6 @@ async fn an_event_that_is_too_large_is_refused_and_its_batch_with_it() {
     .await;
 }
 
-// promise: BRIDGE: Wake-At on a push to ingress asks for a wake
 #[tokio::test]
 async fn a_push_may_ask_for_a_wake() {
     local(async {
@@ -239,7 +240,7 @@ async fn a_push_may_ask_for_a_wake() {
     .await;
 }
 
-// promise: BRIDGE: while the log is away ingress answers 503 with Retry-After, and the function is woken later
+// promise: BRIDGE: while the log is away, a push is asked to come again
 #[tokio::test]
 async fn a_push_is_turned_away_while_the_log_is_away() {
     local(async {

@@ -51,8 +51,8 @@ pub struct Ingress {
 
 impl Ingress {
     /// `tokens` is a folder with a file for each topic, named after it, that holds the tokens which may write there, one a
-    /// line; it is read again when it changes.
-    pub fn new(log: Log, tokens: &Path, event_bytes_max: usize, notice: impl Fn(Notice) + 'static) -> Self {
+    /// line or separated by commas; it is read again when it changes. Without it nobody may write.
+    pub fn new(log: Log, tokens: Option<&Path>, event_bytes_max: usize, notice: impl Fn(Notice) + 'static) -> Self {
         let (tokens, places) = (Tokens::in_folder(tokens), Semaphore::new(PUSHES_MAX));
         Ingress { log, tokens, event_bytes_max, notice: Box::new(notice), places }
     }

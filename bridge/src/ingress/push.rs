@@ -68,7 +68,6 @@ mod tests {
         event
     }
 
-    // promise: BRIDGE: ingress takes a record's key from `partitionkey`, else from `subject`
     #[test]
     fn the_key_is_the_partitionkey_else_the_subject() {
         assert_eq!(parse(&paid()).unwrap().key, Some(Bytes::from_static(b"inv_1")));

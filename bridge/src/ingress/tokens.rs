@@ -14,7 +14,7 @@ use super::answer::Refusal;
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
 pub(super) struct Tokens {
-    folder: PathBuf,
+    folder: Option<PathBuf>,
     read: Mutex<Option<(Instant, Arc<Vec<Arrow>>)>>,
 }
 
@@ -25,8 +25,8 @@ struct Arrow {
 }
 
 impl Tokens {
-    pub(super) fn in_folder(folder: &Path) -> Self {
-        Tokens { folder: folder.to_owned(), read: Mutex::default() }
+    pub(super) fn in_folder(folder: Option<&Path>) -> Self {
+        Tokens { folder: folder.map(Path::to_owned), read: Mutex::default() }
     }
 
     /// The topic that the bearer may write to: the wanted one, or the only one that its token names.
@@ -50,29 +50,33 @@ impl Tokens {
         if let Some((_, arrows)) = read.as_ref().filter(|(at, _)| at.elapsed() < FRESH_FOR) {
             return Arc::clone(arrows);
         }
-        let arrows = Arc::new(self.look().unwrap_or_else(|error| {
-            tracing::warn!(folder = %self.folder.display(), %error, "the push tokens cannot be read; all are refused");
-            Vec::new()
-        }));
+        let arrows = Arc::new(self.folder.as_deref().map(look).unwrap_or_default());
         *read = Some((Instant::now(), Arc::clone(&arrows)));
         arrows
     }
+}
 
-    fn look(&self) -> std::io::Result<Vec<Arrow>> {
-        let mut arrows = Vec::new();
-        for entry in std::fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            let Some(topic) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            // A mounted Secret has folders and links of its own, which begin with dots.
-            if topic.starts_with('.') || !path.is_file() {
-                continue;
-            }
-            let text = std::fs::read_to_string(&path)?;
-            let tokens = text.split(['\n', ',']).map(str::trim).filter(|token| !token.is_empty());
-            arrows.extend(tokens.map(|token| Arrow { topic: topic.to_owned(), token: token.to_owned() }));
+fn look(folder: &Path) -> Vec<Arrow> {
+    read(folder).unwrap_or_else(|error| {
+        tracing::warn!(folder = %folder.display(), %error, "the push tokens cannot be read; all are refused");
+        Vec::new()
+    })
+}
+
+fn read(folder: &Path) -> std::io::Result<Vec<Arrow>> {
+    let mut arrows = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let Some(topic) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        // A mounted Secret has folders and links of its own, which begin with dots.
+        if topic.starts_with('.') || !path.is_file() {
+            continue;
         }
-        Ok(arrows)
+        let text = std::fs::read_to_string(&path)?;
+        let tokens = text.split(['\n', ',']).map(str::trim).filter(|token| !token.is_empty());
+        arrows.extend(tokens.map(|token| Arrow { topic: topic.to_owned(), token: token.to_owned() }));
     }
+    Ok(arrows)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -88,7 +92,7 @@ mod tests {
         HeaderMap::from_iter([(AUTHORIZATION, authorization.parse().unwrap())])
     }
 
-    // promise: BRIDGE: the bearer's token names the topic that it may write
+    // promise: BRIDGE: a token names the topic that it may write
     #[test]
     fn a_token_opens_its_own_topic_and_no_other() {
         let folder = tempfile::tempdir().unwrap();
@@ -96,7 +100,7 @@ mod tests {
         std::fs::write(folder.path().join("mailer"), "other,both\n").unwrap();
         std::fs::write(folder.path().join("cron"), "both").unwrap();
         std::fs::write(folder.path().join(".hidden"), "hidden").unwrap();
-        let tokens = Tokens::in_folder(folder.path());
+        let tokens = Tokens::in_folder(Some(folder.path()));
         let check = |authorization: &str, wanted: Option<&str>, expected: Result<&str, u16>| {
             let topic = tokens.topic(&headers(authorization), wanted);
             let topic = topic.map_err(|refusal| refusal.into_response().status().as_u16());
@@ -117,7 +121,8 @@ mod tests {
 
     #[test]
     fn a_folder_that_cannot_be_read_refuses_everybody() {
-        let tokens = Tokens::in_folder(Path::new("/nowhere"));
-        assert!(matches!(tokens.topic(&headers("Bearer x"), None), Err(Refusal::Unauthorized(_))));
+        for tokens in [Tokens::in_folder(Some(Path::new("/nowhere"))), Tokens::in_folder(None)] {
+            assert!(matches!(tokens.topic(&headers("Bearer x"), None), Err(Refusal::Unauthorized(_))));
+        }
     }
 }

@@ -32,7 +32,7 @@ fn mix(word: u32) -> u32 {
 mod tests {
     use super::*;
 
-    // promise: BRIDGE: keys are partitioned by murmur2 as Java and KafkaJS do
+    // promise: BRIDGE: the same key lands on the same partition as with Java and KafkaJS
     #[test]
     fn the_hash_equals_the_vectors_of_kafkas_own_tests() {
         let check = |key: &str, expected: i32| assert_eq!(murmur2(key.as_bytes()) as i32, expected, "{key}");

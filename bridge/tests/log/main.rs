@@ -1,5 +1,7 @@
 //! What every log promises the bridge, run over each implementer of the port.
 
+#![allow(clippy::unwrap_used)]
+
 mod sharing;
 mod world;
 
@@ -8,7 +10,6 @@ use std::collections::{BTreeMap, HashSet};
 use bridge::log::{Alarm, Error, Fault, Happening, Initial, NewRecord, Partition, Span};
 use world::{Member, World, commit, create, group, record, topic, unique, value};
 
-// promise: BRIDGE: records of one partition are read in offset order, and come as they were written
 #[tokio::test]
 async fn records_come_in_offset_order_and_as_they_were_written() {
     for world in World::all() {
@@ -34,7 +35,7 @@ async fn records_come_in_offset_order_and_as_they_were_written() {
     }
 }
 
-// promise: BRIDGE: a key is written to the partition that Java's partitioner chooses
+// promise: BRIDGE: the same key lands on the same partition as with Java and KafkaJS
 #[tokio::test]
 async fn a_key_is_written_where_javas_partitioner_would_write_it() {
     // org.apache.kafka.common.utils.Utils.murmur2 of each, made positive, modulo 10.
@@ -59,7 +60,7 @@ async fn a_key_is_written_where_javas_partitioner_would_write_it() {
     }
 }
 
-// promise: BRIDGE: replies and offsets are written in one transaction
+// promise: BRIDGE: replies and offsets are written all or none
 #[tokio::test]
 async fn a_settlement_is_all_or_nothing() {
     for world in World::all() {
@@ -88,7 +89,7 @@ async fn a_settlement_is_all_or_nothing() {
     }
 }
 
-// promise: BRIDGE: an appended batch is written all or none
+// promise: BRIDGE: a push is answered after the log has it, and a batch is all or none
 #[tokio::test]
 async fn an_appended_batch_is_all_or_nothing() {
     for world in World::all() {
@@ -107,7 +108,6 @@ async fn an_appended_batch_is_all_or_nothing() {
     }
 }
 
-// promise: BRIDGE: a record that was not settled is delivered again
 #[tokio::test]
 async fn what_was_not_committed_comes_again() {
     for world in World::all() {
@@ -124,7 +124,7 @@ async fn what_was_not_committed_comes_again() {
     }
 }
 
-// promise: BRIDGE: what is settled beyond the safe offset survives in the committed offset's metadata
+// promise: BRIDGE: attempts and settled records survive a restart in the metadata of the commit
 #[tokio::test]
 async fn metadata_comes_back_with_the_position() {
     for world in World::all() {
@@ -147,7 +147,7 @@ async fn metadata_comes_back_with_the_position() {
     }
 }
 
-// promise: BRIDGE: an offset out of range is an alarm and a stop, never a silent reset
+// promise: BRIDGE: an offset out of range is an alarm and a stop
 #[tokio::test]
 async fn an_offset_out_of_range_is_an_alarm_and_a_stop() {
     for world in World::all() {
@@ -179,7 +179,7 @@ async fn an_offset_out_of_range_is_an_alarm_and_a_stop() {
     }
 }
 
-// promise: BRIDGE: an idle partition's committed offset is its end, markers included
+// promise: BRIDGE: the committed offset of an idle partition is its end
 #[tokio::test]
 async fn the_end_of_a_partition_counts_what_no_reader_sees() {
     for world in World::all() {
@@ -209,7 +209,7 @@ async fn the_end_of_a_partition_counts_what_no_reader_sees() {
     }
 }
 
-// promise: BRIDGE: with latest, the end is committed at the first assignment
+// promise: BRIDGE: with latest, the end offsets are committed at the first assignment
 #[tokio::test]
 async fn latest_begins_at_the_end_and_keeps_that() {
     for world in World::all() {
@@ -228,7 +228,7 @@ async fn latest_begins_at_the_end_and_keeps_that() {
     }
 }
 
-// promise: BRIDGE: a topic that appears later is read from its beginning
+// promise: BRIDGE: with latest, the end offsets are committed at the first assignment
 #[tokio::test]
 async fn a_topic_that_appears_later_is_read_from_its_beginning() {
     for world in World::all() {
@@ -243,7 +243,6 @@ async fn a_topic_that_appears_later_is_read_from_its_beginning() {
     }
 }
 
-// promise: BRIDGE: a source may start at an instant
 #[tokio::test]
 async fn reading_begins_at_an_instant() {
     for world in World::all() {
@@ -280,7 +279,7 @@ async fn a_paused_partition_waits_and_goes_on_where_it_stopped() {
     }
 }
 
-// promise: BRIDGE: memory is bounded, whatever the lag
+// promise: BRIDGE: memory is bounded by records and bytes
 #[tokio::test]
 async fn a_feed_that_nobody_reads_is_bounded_and_loses_nothing() {
     for world in World::all() {
@@ -303,7 +302,7 @@ async fn a_feed_that_nobody_reads_is_bounded_and_loses_nothing() {
     }
 }
 
-// promise: BRIDGE: on revoke the bridge commits what is settled before the partition goes
+// promise: BRIDGE: on a revocation what is settled is committed and the rest is left
 #[tokio::test]
 async fn a_close_waits_for_the_release_and_takes_a_last_settlement() {
     for world in World::all() {
@@ -341,7 +340,7 @@ async fn topics_are_created_once_and_left_as_they_are() {
     }
 }
 
-// promise: BRIDGE: tombstones and records without a key are carried
+// promise: BRIDGE: bad bytes never stop a partition
 #[tokio::test]
 async fn tombstones_and_keyless_records_are_carried() {
     for world in World::all() {
@@ -360,7 +359,6 @@ async fn tombstones_and_keyless_records_are_carried() {
     }
 }
 
-// promise: BRIDGE: an embedded log serves one process at a time, and says who has it
 #[tokio::test]
 async fn an_embedded_log_that_is_taken_says_by_whom() {
     let world = World::embedded();
@@ -373,7 +371,6 @@ async fn an_embedded_log_that_is_taken_says_by_whom() {
     world.open();
 }
 
-// promise: BRIDGE: the embedded log keeps everything over a restart
 #[tokio::test]
 async fn an_embedded_log_keeps_records_and_offsets_over_a_restart() {
     let world = World::embedded();

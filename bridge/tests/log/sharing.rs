@@ -6,7 +6,7 @@ use bridge::log::{Error, Happening, Initial, NewRecord, Partition};
 
 use crate::world::{Member, World, commit, group, record, topic, value};
 
-// promise: BRIDGE: a rebalance never stalls: partitions are shared by members, each drained and committed before it moves
+// promise: BRIDGE: on a revocation what is settled is committed and the rest is left
 #[tokio::test]
 async fn two_members_share_the_partitions_and_no_record_comes_twice() {
     let Some(world) = World::kafka() else { return };
@@ -42,7 +42,7 @@ async fn two_members_share_the_partitions_and_no_record_comes_twice() {
     assert_eq!(seen, (0..80).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
-// promise: BRIDGE: after a restart a replica is delivered to in seconds, not after a session's time-out
+// promise: BRIDGE: the next delivery after a SIGKILL comes in seconds
 #[tokio::test]
 async fn a_replica_that_comes_back_is_delivered_to_soon() {
     let Some(world) = World::kafka() else { return };
@@ -62,7 +62,7 @@ async fn a_replica_that_comes_back_is_delivered_to_soon() {
     assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
 }
 
-// promise: BRIDGE: consumers read committed
+// promise: BRIDGE: readers of a topic never see what was aborted
 #[tokio::test]
 async fn records_of_an_aborted_settlement_are_never_read() {
     let Some(world) = World::kafka() else { return };
@@ -83,7 +83,6 @@ async fn records_of_an_aborted_settlement_are_never_read() {
     assert!(end > read[0].offset + 1, "the marker behind the last record counts");
 }
 
-// promise: BRIDGE: transactional.id is the same after a restart, and fences the predecessor
 #[tokio::test]
 async fn a_predecessor_that_is_still_there_is_fenced() {
     let Some(world) = World::kafka() else { return };
@@ -104,7 +103,6 @@ async fn a_predecessor_that_is_still_there_is_fenced() {
     assert_eq!(log.read(partition, 0, 10).await, Ok(vec![]));
 }
 
-// promise: BRIDGE: a feed whose place was taken by another process ends and says so
 #[tokio::test]
 async fn a_replaced_member_ends_with_an_alarm() {
     let Some(world) = World::kafka() else { return };
