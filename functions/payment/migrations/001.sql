@@ -71,14 +71,16 @@ CREATE TABLE blocks (
     height BIGINT NOT NULL UNIQUE
 );
 
--- How far the chain was looked at: one row. Behind: the tip was not reached. Idle: nothing was open after the last look.
+-- How far the chain was looked at: one row. Moved: when a look changed something last. Behind: the tip was not reached.
+-- Idle: nothing was open after the last look.
 CREATE TABLE chain_watch (
     id BIGINT NOT NULL PRIMARY KEY,
     genesis TEXT NOT NULL,
     looked_ms BIGINT NOT NULL,
+    moved_ms BIGINT NOT NULL,
     is_behind BIGINT NOT NULL,
     is_idle BIGINT NOT NULL,
     version BIGINT NOT NULL
 );
 
-INSERT INTO chain_watch (id, genesis, looked_ms, is_behind, is_idle, version) VALUES (1, '', 0, 0, 1, 0);
+INSERT INTO chain_watch (id, genesis, looked_ms, moved_ms, is_behind, is_idle, version) VALUES (1, '', 0, 0, 0, 1, 0);

@@ -14,9 +14,8 @@ use crate::{rates, settings, store};
 
 /// A wish with everything that is needed from outside.
 pub struct Opening {
-    /// Refused here, but told behind the idempotency key.
-    request: Result<Request, Problem>,
-    rate: Option<Result<Ratio, Problem>>,
+    request: Request,
+    rate: Option<Ratio>,
     key: AccountKey,
     chain: u64,
     scan_interval_ms: i64,
@@ -45,10 +44,10 @@ pub async fn gather(command: &Command) -> Result<Opening, Problem> {
     let chain = settings::chain().await?;
     let key = AccountKey::parse(&variable("xpub").await?).map_err(misconfigured)?;
     let scan_interval_ms = settings::number("scan_interval_ms").await?;
-    let request = request(command, chain);
-    let rate = match &request {
-        Ok(request) if request.needs_rate() => Some(rates::rate(request.asset, request.price.currency).await),
-        Ok(_) | Err(_) => None,
+    let request = request(command, chain)?;
+    let rate = match request.needs_rate() {
+        true => Some(rates::rate(request.asset, request.price.currency).await?),
+        false => None,
     };
     Ok(Opening { request, rate, key, chain, scan_interval_ms })
 }
@@ -68,9 +67,8 @@ pub async fn open(tx: &Tx<'_>, command: &Command, opening: &Opening) -> Result<A
 }
 
 async fn terms(tx: &Tx<'_>, merchant: &str, opening: &Opening) -> Result<Terms, Problem> {
-    let request = opening.request.clone()?;
-    let rate = opening.rate.clone().transpose()?;
-    let due = request.due(rate).map_err(refuse)?;
+    let request = opening.request.clone();
+    let due = request.due(opening.rate).map_err(refuse)?;
     let position = store::invoice::next_address(tx).await?;
     let address = opening.key.address(position).map_err(misconfigured)?;
     let id = new_id("inv");
@@ -81,7 +79,7 @@ async fn terms(tx: &Tx<'_>, merchant: &str, opening: &Opening) -> Result<Terms, 
         order_id: request.order_id,
         price: request.price,
         due,
-        rate: rate.map(Ratio::to_decimal),
+        rate: opening.rate.map(Ratio::to_decimal),
         tolerance_bps: request.tolerance_bps,
         chain: opening.chain,
         address: address.to_string(),

@@ -18,8 +18,10 @@ use crate::{invoices, settings, store};
 const BLOCKS_PER_LOOK: u64 = 64;
 /// A look never fetches more: the new blocks, and as many as are kept where all of them were reorganised away.
 const BLOCKS_MAX: usize = (BLOCKS_PER_LOOK + KEPT_MAX) as usize + 1;
-/// How often addresses are looked at when no payment is expected any more: reverts, late and excess money.
+/// When no payment is expected any more (reverts, late and excess money), looks become rarer the longer nothing has moved:
+/// a quarter of that time lies between two, at most this.
 const STANDING_INTERVAL_MS: i64 = 10 * 60 * 1000;
+const RARER: i64 = 4;
 
 /// What a wake brings: a look at the chain, or the instant until which there is no need for one.
 pub enum Glance {
@@ -80,7 +82,9 @@ impl Intervals {
             Open::Nothing => return None,
             _ if watch.is_behind => return Some(now_ms),
             Open::Awaited => self.scan_ms,
-            Open::Monitored => STANDING_INTERVAL_MS,
+            Open::Monitored => {
+                ((watch.looked_ms - watch.moved_ms) / RARER).clamp(self.scan_ms, STANDING_INTERVAL_MS.max(self.scan_ms))
+            }
         };
         Some((watch.looked_ms + interval_ms).min(now_ms + interval_ms))
     }
@@ -158,7 +162,8 @@ pub async fn apply(tx: &Tx<'_>, glance: &Glance) -> Result<Answer, Problem> {
         changes.invoices.extend(store::invoice::due(tx, look.at_ms).await?);
     }
     let facts = settle(tx, changes, look.at_ms).await?;
-    let (watch, open) = finish(tx, look, watch).await?;
+    let moved_ms = if facts.is_empty() { watch.moved_ms } else { look.at_ms };
+    let (watch, open) = finish(tx, look, Watch { moved_ms, ..watch }).await?;
     Ok(guest::tell(facts).wake_at(look.intervals.next_ms(&watch, open, look.at_ms)))
 }
 
@@ -309,6 +314,7 @@ async fn finish(tx: &Tx<'_>, look: &Look, before: Watch) -> Result<(Watch, Open)
     let watch = Watch {
         genesis: look.tip.genesis.clone(),
         looked_ms,
+        moved_ms: before.moved_ms,
         is_behind: look.is_behind,
         is_idle: open == Open::Nothing,
         version: before.version,

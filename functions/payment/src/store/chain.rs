@@ -12,6 +12,8 @@ pub struct Watch {
     pub genesis: String,
     /// When the tip was reached last.
     pub looked_ms: i64,
+    /// When a look changed something last.
+    pub moved_ms: i64,
     /// Whether the last look did not reach the tip.
     pub is_behind: bool,
     /// Whether nothing was open after the last look.
@@ -33,11 +35,12 @@ pub enum Open {
 
 /// How far the chain was looked at.
 pub async fn watch(db: &Db) -> Result<Watch, Problem> {
-    let sql = "SELECT genesis, looked_ms, is_behind, is_idle, version FROM chain_watch WHERE id = 1";
+    let sql = "SELECT genesis, looked_ms, moved_ms, is_behind, is_idle, version FROM chain_watch WHERE id = 1";
     let row = db.one(sql, &[]).await?;
     Ok(Watch {
         genesis: row.get("genesis")?,
         looked_ms: row.get("looked_ms")?,
+        moved_ms: row.get("moved_ms")?,
         is_behind: row.get("is_behind")?,
         is_idle: row.get("is_idle")?,
         version: row.get("version")?,
@@ -46,9 +49,11 @@ pub async fn watch(db: &Db) -> Result<Watch, Problem> {
 
 /// Remembers a look, unless another one was taken in meanwhile.
 pub async fn save_watch(tx: &Tx<'_>, watch: &Watch) -> Result<(), Problem> {
-    let sql = "UPDATE chain_watch SET genesis = $1, looked_ms = $2, is_behind = $3, is_idle = $4, version = version + 1
-        WHERE id = 1 AND version = $5";
-    let params = params![&watch.genesis, watch.looked_ms, watch.is_behind, watch.is_idle, watch.version];
+    let sql = "UPDATE chain_watch SET genesis = $1, looked_ms = $2, moved_ms = $3, is_behind = $4, is_idle = $5,
+            version = version + 1
+        WHERE id = 1 AND version = $6";
+    let Watch { genesis, looked_ms, moved_ms, is_behind, is_idle, version } = watch;
+    let params = params![genesis, *looked_ms, *moved_ms, *is_behind, *is_idle, *version];
     tx.execute_one(sql, params).await
 }
 
