@@ -37,7 +37,8 @@ pub fn nobody() -> Answer {
 fn problem(status: StatusCode, detail: &str, invocation: Option<Invocation>) -> Answer {
     let title = status.canonical_reason().unwrap_or_default();
     // All texts here are the host's own and need no escaping.
-    let json = format!(r#"{{"type":"about:blank","title":"{title}","status":{},"detail":"{detail}"}}"#, status.as_u16());
+    let json =
+        format!(r#"{{"type":"about:blank","title":"{title}","status":{},"detail":"{detail}"}}"#, status.as_u16());
     let mut answer = Response::new(whole(json.into(), invocation));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -50,7 +51,9 @@ fn problem(status: StatusCode, detail: &str, invocation: Option<Invocation>) -> 
 /// A plain text, as metrics and health are told.
 pub fn text(text: String) -> Answer {
     let mut answer = Response::new(whole(text.into(), None));
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
+    answer
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
     answer
 }
 

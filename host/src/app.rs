@@ -197,7 +197,9 @@ impl<'a> Resolver<'a> {
                 None if label == "default" => {
                     databases.insert(label.clone(), self.config.state_dir.join("sqlite").join("default.db"));
                 }
-                None => self.problems.push(format!("component `{id}`: the runtime configuration has no [sqlite_database.{label}]")),
+                None => self
+                    .problems
+                    .push(format!("component `{id}`: the runtime configuration has no [sqlite_database.{label}]")),
             }
         }
         databases
@@ -267,7 +269,8 @@ mod tests {
 
     #[test]
     fn variables_reach_the_component_that_names_them() {
-        let app = read(MANIFEST, |config| drop(config.variables.insert("token".into(), "s3cret".into()))).expect("an app");
+        let app =
+            read(MANIFEST, |config| drop(config.variables.insert("token".into(), "s3cret".into()))).expect("an app");
         assert_eq!(app.components[0].variables["token"], "<s3cret>");
         assert_eq!(app.components[1].variables["host"], "127.0.0.1:1");
         assert_eq!(app.routes.find("/b/x").map(|route| route.component), Some(1));

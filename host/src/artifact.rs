@@ -56,7 +56,9 @@ fn compiled_here(engine: &Engine, spec: &Spec, config: &Config) -> Result<Compon
     if kept.exists() {
         match deserialize(engine, &kept) {
             Ok(component) => return Ok(component),
-            Err(why) => tracing::warn!(file = %kept.display(), why, "a kept compilation is not usable and is made again"),
+            Err(why) => {
+                tracing::warn!(file = %kept.display(), why, "a kept compilation is not usable and is made again")
+            }
         }
     }
     let started = std::time::Instant::now();

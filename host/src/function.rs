@@ -3,10 +3,10 @@
 //! An instance serves one request at a time: a trap or an endless loop takes nobody else's request with it. It stays awake
 //! a little after an answer, so that the next request need not wait for a new one.
 
+use crate::Limits;
 use crate::engine::{Awake, Ticker};
 use crate::guest::{Grants, Guest};
 use crate::metrics::{Counted, Metrics};
-use crate::Limits;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -188,7 +188,7 @@ impl WorkerState for Worker {
 
     fn drop(&self, store: Store<Guest>, result: wasmtime::Result<()>) {
         if let Err(error) = result {
-            tracing::warn!(component = self.component, why = format!("{error:#}"), "an instance was stopped");
+            tracing::warn!(component = self.component, why = %error.root_cause(), "an instance was stopped");
         }
         drop(store);
     }

@@ -1,10 +1,10 @@
 //! What the host keeps for one instance: its WASI context, its resources, its bounds, and the grants of its component.
 
-use crate::clock::Clock;
-use crate::output::Output;
-use crate::outbound::{Hooks, Outbound};
-use crate::postgres::Pools;
 use crate::app::Spec;
+use crate::clock::Clock;
+use crate::outbound::{Hooks, Outbound};
+use crate::output::Output;
+use crate::postgres::Pools;
 use std::sync::Arc;
 use wasmtime::component::{HasData, ResourceTable};
 use wasmtime::{StoreLimits, StoreLimitsBuilder};

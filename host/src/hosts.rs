@@ -80,7 +80,8 @@ impl Rule {
 
     fn covers(&self, scheme: &str, host: &str, port: u16) -> bool {
         let scheme = scheme.to_ascii_lowercase();
-        let same_scheme = self.scheme.as_ref().is_none_or(|one| *one == scheme || (one == "postgresql" && scheme == "postgres"));
+        let same_scheme =
+            self.scheme.as_ref().is_none_or(|one| *one == scheme || (one == "postgresql" && scheme == "postgres"));
         same_scheme && self.port.is_none_or(|one| one == port) && self.host.covers(host)
     }
 }
@@ -170,7 +171,9 @@ mod tests {
 
     #[test]
     fn broken_rules_are_told_by_their_template() {
-        for rule in ["a.example", "http://a/b", "http://u@a", "ftp://a", "http://self", "http://a:x", "http://a*b", "http://"] {
+        for rule in
+            ["a.example", "http://a/b", "http://u@a", "ftp://a", "http://self", "http://a:x", "http://a*b", "http://"]
+        {
             let problems = AllowedHosts::parse([("{{ url }}", rule.to_owned())].into_iter()).expect_err(rule);
             assert!(problems[0].contains("{{ url }}") && !problems[0].contains("a.example"), "{problems:?}");
         }

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     spin_manifest_version: u32,
-    pub application: Application,
+    #[expect(dead_code, reason = "read so that a wrong type is refused")]
+    application: Application,
     #[serde(default)]
     pub variables: BTreeMap<String, Variable>,
     #[serde(default)]
@@ -22,8 +23,8 @@ pub struct Manifest {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "read so that a wrong type is refused")]
-pub struct Application {
-    pub name: String,
+struct Application {
+    name: String,
     version: Option<String>,
     description: Option<String>,
     #[serde(default)]

@@ -84,9 +84,17 @@ impl Report {
         let plain = |value: String| vec![(String::new(), value)];
         let seconds = |one: &ComponentReport| plain(one.busy.as_secs_f64().to_string());
         let last = |one: &ComponentReport| one.last_invocation.map_or(Vec::new(), |time| plain(unix_seconds(time)));
-        self.family(&mut text, "till_host_invocations_total", "counter", "Invocations by component and status.", by_status);
+        self.family(
+            &mut text,
+            "till_host_invocations_total",
+            "counter",
+            "Invocations by component and status.",
+            by_status,
+        );
         self.family(&mut text, "till_host_busy_seconds_total", "counter", "Time that invocations took.", seconds);
-        self.family(&mut text, "till_host_instances_awake", "gauge", "Instances in memory.", |one| plain(one.awake.to_string()));
+        self.family(&mut text, "till_host_instances_awake", "gauge", "Instances in memory.", |one| {
+            plain(one.awake.to_string())
+        });
         self.family(&mut text, "till_host_last_invocation_seconds", "gauge", "When a component last answered.", last);
         if let Some(bytes) = resident_bytes() {
             let _ = write!(text, "# HELP process_resident_memory_bytes Memory of this process.\n");

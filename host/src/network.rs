@@ -51,6 +51,7 @@ impl Blocked {
         if problems.is_empty() { Ok(blocked) } else { Err(problems) }
     }
 
+    #[cfg(test)]
     pub fn is_private_blocked(&self) -> bool {
         self.private
     }
@@ -125,7 +126,8 @@ fn is_private(address: IpAddr) -> bool {
 
 fn is_private_v4(v4: Ipv4Addr) -> bool {
     let [a, b, c, _] = v4.octets();
-    let special = matches!((a, b, c), (0, _, _) | (100, 64..=127, _) | (192, 0, 0) | (198, 18..=19, _) | (240..=255, _, _));
+    let special =
+        matches!((a, b, c), (0, _, _) | (100, 64..=127, _) | (192, 0, 0) | (198, 18..=19, _) | (240..=255, _, _));
     special || v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_multicast() || v4.is_documentation()
 }
 

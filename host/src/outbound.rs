@@ -92,7 +92,9 @@ fn told_connect(error: &ConnectError) -> Error {
         ConnectError::Blocked => Error::DestinationIpProhibited,
         ConnectError::Unknown => Error::DnsError { rcode: None, info_code: None },
         ConnectError::Timeout => Error::ConnectionTimeout,
-        ConnectError::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => Error::TlsProtocolError,
+        ConnectError::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
+            Error::TlsProtocolError
+        }
         ConnectError::Io(error) => match error.kind() {
             io::ErrorKind::ConnectionRefused => Error::ConnectionRefused,
             _ => Error::DestinationUnavailable,

@@ -58,7 +58,8 @@ impl Host {
             config,
         };
         let both = app.components.into_iter().zip(loaded);
-        let functions = both.map(|(spec, component)| loader.function(spec, &component?)).collect::<Result<_, Error>>()?;
+        let functions =
+            both.map(|(spec, component)| loader.function(spec, &component?)).collect::<Result<_, Error>>()?;
         Ok(Self(Arc::new(Inner { routes: app.routes, functions, limits: loader.config.limits })))
     }
 
@@ -180,7 +181,12 @@ impl Inner {
             return timed_out(invocation);
         }
         if stopped {
-            return answer::of_host(StatusCode::INTERNAL_SERVER_ERROR, Outcome::Trapped, "the component trapped", invocation);
+            return answer::of_host(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                Outcome::Trapped,
+                "the component trapped",
+                invocation,
+            );
         }
         tracing::warn!(component = invocation.function().id, why = format!("{error:#}"), "no answer");
         answer::of_host(StatusCode::INTERNAL_SERVER_ERROR, Outcome::Failed, "the component gave no answer", invocation)
@@ -234,7 +240,8 @@ where
         }
     }
     drop((listener, stopping));
-    let drained = tokio::time::timeout(limits.drain_timeout, async { while connections.join_next().await.is_some() {} });
+    let drained =
+        tokio::time::timeout(limits.drain_timeout, async { while connections.join_next().await.is_some() {} });
     if drained.await.is_err() {
         tracing::warn!(connections = connections.len(), "some invocations did not finish in time");
     }

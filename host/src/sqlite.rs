@@ -92,7 +92,8 @@ fn execute(
     let mut rows = prepared.query(rusqlite::params_from_iter(parameters.into_iter().map(parameter)))?;
     let (mut found, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
-        let values = (0..columns.len()).map(|index| row.get_ref(index).map(value)).collect::<rusqlite::Result<Vec<_>>>()?;
+        let values =
+            (0..columns.len()).map(|index| row.get_ref(index).map(value)).collect::<rusqlite::Result<Vec<_>>>()?;
         bytes += values.iter().map(size).sum::<usize>();
         if bytes > bytes_max {
             return Err(Error::Io(format!("the result is larger than {bytes_max} bytes")));
@@ -213,12 +214,18 @@ impl HostConnectionWithStore<Guest> for Spin {
         })
     }
 
-    async fn last_insert_rowid_async(accessor: &Accessor<Guest, Self>, connection: Resource<Connection>) -> wasmtime::Result<i64> {
+    async fn last_insert_rowid_async(
+        accessor: &Accessor<Guest, Self>,
+        connection: Resource<Connection>,
+    ) -> wasmtime::Result<i64> {
         let connection = accessor.with(|mut access| access.get().sqlite(&connection))?;
         number(connection.run(|one, _| Ok(one.last_insert_rowid())).await)
     }
 
-    async fn changes_async(accessor: &Accessor<Guest, Self>, connection: Resource<Connection>) -> wasmtime::Result<u64> {
+    async fn changes_async(
+        accessor: &Accessor<Guest, Self>,
+        connection: Resource<Connection>,
+    ) -> wasmtime::Result<u64> {
         let connection = accessor.with(|mut access| access.get().sqlite(&connection))?;
         number(connection.run(|one, _| Ok(one.changes())).await)
     }

@@ -116,7 +116,11 @@ impl HostConnectionBuilder for Guest {
         Ok(self.table.push(Builder::new(address))?)
     }
 
-    async fn set_ca_root(&mut self, builder: Resource<Builder>, certificate: String) -> wasmtime::Result<Result<(), Error>> {
+    async fn set_ca_root(
+        &mut self,
+        builder: Resource<Builder>,
+        certificate: String,
+    ) -> wasmtime::Result<Result<(), Error>> {
         if let Err(why) = crate::tls::private(&certificate) {
             return Ok(Err(Error::BadParameter(why)));
         }
@@ -146,7 +150,10 @@ impl HostConnectionBuilderWithStore<Guest> for Spin {
     }
 }
 
-async fn open(accessor: &Accessor<Guest, Spin>, builder: Builder) -> wasmtime::Result<Result<Resource<Connection>, Error>> {
+async fn open(
+    accessor: &Accessor<Guest, Spin>,
+    builder: Builder,
+) -> wasmtime::Result<Result<Resource<Connection>, Error>> {
     let grants = accessor.with(|mut access| access.get().grants.clone());
     let opened = builder.build(&grants).await;
     accessor.with(|mut access| access.get().keep(opened))
