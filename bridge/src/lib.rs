@@ -1,6 +1,36 @@
 //! The bridge: topics ⇄ HTTP, blind to payloads. Records come in from a log, become one HTTP call each, and the answers
 //! become records again. BRIDGE.md is its contract.
+//!
+//! ```text
+//! log ─▶ hop ─▶ dispatch (pure) ─▶ request ─▶ http ─▶ sink
+//!  ▲      ▲                                     │
+//!  └──────┴── settle ◀── reply, dead_letter ◀── answer
+//! server: ingress, health, metrics     wakes, ping: calls that no record asks for
+//! ```
 
+mod answer;
+mod clock;
 mod config;
+mod dead_letter;
 mod dispatch;
-mod log;
+mod error;
+mod health;
+mod hop;
+mod http;
+pub mod ingress;
+pub mod log;
+mod metrics;
+mod ping;
+mod reply;
+mod request;
+mod run;
+mod server;
+#[cfg(test)]
+mod testing;
+mod token;
+pub mod topics;
+mod wakes;
+
+pub use config::{Config, LogKind, Options, Problem, default_listen};
+pub use error::Error;
+pub use run::{open_log, run, run_on};

@@ -1,2 +1,121 @@
-//! Entry point.
-fn main() {}
+//! `till-bridge`: the bridge as a process of its own. Options come in; it runs until SIGTERM or Ctrl-C, and drains.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bridge::{Config, Error, LogKind, Options};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Turns Kafka records into HTTP calls, and their answers into Kafka records.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+struct Arguments {
+    /// Files of YAML documents: KafkaSource, Source, PingSource, KafkaSink
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    sources: Vec<PathBuf>,
+
+    /// Where records live: `kafka` (the documents' bootstrapServers) or `embedded:PATH` (one SQLite file)
+    #[arg(long, default_value = "kafka", value_parser = log_kind)]
+    log: LogKind,
+
+    /// The one address of ingress, health and metrics
+    #[arg(long, default_value_t = bridge::default_listen())]
+    listen: SocketAddr,
+
+    /// How sink refs become addresses; without it, the cluster's DNS
+    #[arg(long, value_name = "http://HOST/{name}")]
+    resolve: Option<String>,
+
+    /// A folder with one file a topic, named after it: the tokens that may write the topic
+    #[arg(long, value_name = "DIR")]
+    ingress_tokens: Option<PathBuf>,
+
+    /// This process's name, the same after a restart (a StatefulSet's pod name)
+    #[arg(long, env = "HOSTNAME", default_value = "till-bridge")]
+    replica: String,
+
+    /// How long calls under way may take at the end: 10s, 500ms
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    drain: Duration,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  # without any broker: topics, groups and offsets in one file
+  till-bridge --sources sources.yaml --log embedded:till.db --resolve 'http://127.0.0.1:3000/{name}'
+
+  # with Kafka, where the documents name it
+  KAFKA=localhost:9092 till-bridge --sources sources.yaml --ingress-tokens tokens/push
+
+Exit codes: 0 drained and stopped, 64 wrong documents or options, 69 the log is not to be had.
+Logs: RUST_LOG=bridge=debug; LOG_FORMAT=json for machines.";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::try_parse().unwrap_or_else(|error| {
+        let _ = error.print();
+        std::process::exit(if error.use_stderr() { 64 } else { 0 });
+    });
+    log_to_stderr();
+    match start(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("till-bridge: {error:#}");
+            ExitCode::from(error.downcast_ref::<Error>().map_or(71, Error::exit_code))
+        }
+    }
+}
+
+fn start(arguments: Arguments) -> anyhow::Result<()> {
+    let options = Options {
+        sources: arguments.sources,
+        log: arguments.log,
+        resolve: arguments.resolve,
+        ingress_tokens: arguments.ingress_tokens,
+        replica: arguments.replica,
+        drain: arguments.drain,
+    };
+    let config = Config::load(&options).map_err(Error::Config)?;
+    let listen = arguments.listen;
+    let listener = TcpListener::bind(listen).with_context(|| format!("the address {listen} cannot be used"))?;
+    Ok(bridge::run(config, listener, terminated())?)
+}
+
+async fn terminated() {
+    let mut term = signal(SignalKind::terminate()).expect("the runtime runs and takes signals");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("the runtime runs and takes signals");
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::env::var("LOG_FORMAT").is_ok_and(|format| format == "json") {
+        log.json().init();
+    } else {
+        log.init();
+    }
+}
+
+fn log_kind(text: &str) -> Result<LogKind, String> {
+    match text.split_once(':') {
+        None if text == "kafka" => Ok(LogKind::Kafka),
+        Some(("embedded", path)) if !path.is_empty() => Ok(LogKind::Embedded(path.into())),
+        _ => Err("it is `kafka` or `embedded:PATH`".into()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = |number: &str| number.parse().map(Duration::from_secs_f64);
+    let parsed = match text.strip_suffix("ms") {
+        Some(number) => number.parse().map(Duration::from_millis).ok(),
+        None => seconds(text.strip_suffix('s').unwrap_or(text)).ok(),
+    };
+    parsed.ok_or_else(|| format!("`{text}` is no duration such as 10s or 500ms"))
+}

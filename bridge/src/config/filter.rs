@@ -30,6 +30,11 @@ impl Filter {
         }
     }
 
+    /// Whether there is nothing to look at.
+    pub fn accepts_all(&self) -> bool {
+        matches!(self, Filter::All(filters) if filters.is_empty())
+    }
+
     /// A list of filters, all of which must accept. No filter accepts everything.
     pub fn read_all(nodes: &[&Node], path: &str, problems: &Problems) -> Filter {
         Filter::All(nodes.iter().filter_map(|node| Filter::read(node, path, problems)).collect())

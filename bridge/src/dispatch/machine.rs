@@ -125,6 +125,11 @@ impl<R: Clone> Machine<R> {
         slots.iter().filter_map(|slot| self.partitions.get(slot)).all(Partition::is_quiet)
     }
 
+    /// No more records should come: memory is full.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
     pub fn slots(&self) -> Vec<Slot> {
         self.partitions.keys().copied().collect()
     }

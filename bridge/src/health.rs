@@ -1,0 +1,117 @@
+//! What the bridge knows of itself: it asks its sources, and tells readiness, metrics and states.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::hop::{PartitionState, Question, State};
+use crate::log::{Log, Partition, Span};
+use crate::metrics::{Metrics, Page, label};
+use crate::wakes::Wakes;
+
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A source as it can be asked.
+pub struct Member {
+    pub name: String,
+    pub metrics: Rc<Metrics>,
+    pub questions: mpsc::UnboundedSender<Question>,
+}
+
+pub struct Health {
+    pub members: Vec<Member>,
+    pub wakes: Wakes,
+    pub log: Log,
+}
+
+impl Health {
+    /// Why the bridge is not ready, source by source; nothing when it is.
+    pub async fn complaints(&self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        for member in &self.members {
+            let told = match member.ask().await {
+                Some(state) => state.complaints(),
+                None => vec!["does not answer".into()],
+            };
+            complaints.extend(told.into_iter().map(|complaint| format!("{}: {complaint}", member.name)));
+        }
+        complaints
+    }
+
+    /// The state of every source that answers.
+    pub async fn sources(&self) -> Vec<State> {
+        let mut states = Vec::new();
+        for member in &self.members {
+            states.extend(member.ask().await);
+        }
+        states
+    }
+
+    /// The page of metrics.
+    pub async fn metrics(&self) -> String {
+        let mut page = Page::default();
+        let members: Vec<_> =
+            self.members.iter().map(|member| (member.name.clone(), Rc::clone(&member.metrics))).collect();
+        page.sources(&members);
+        let states = self.sources().await;
+        gauges(&mut page, &states);
+        page.family(("till_lag", "gauge", "Records that are not settled yet"), self.lag(&states).await);
+        self.wake_counts(&mut page);
+        page.into_text()
+    }
+
+    /// The distance from the safe offset to the end, per partition.
+    async fn lag(&self, states: &[State]) -> Vec<(String, f64)> {
+        let partitions = states.iter().flat_map(|state| state.partitions.iter().map(partition)).collect();
+        let spans = tokio::time::timeout(ANSWER_TIMEOUT, self.log.spans(partitions)).await;
+        let Ok(Ok(spans)) = spans else { return Vec::new() };
+        states.iter().flat_map(|state| lag_of(state, &spans)).collect()
+    }
+
+    fn wake_counts(&self, page: &mut Page) {
+        let counts = self.wakes.counts();
+        let sample = |name: &str, value: u64| (format!("sink=\"{name}\""), value as f64);
+        let woken = counts.iter().map(|(name, woken, ..)| sample(name, *woken)).collect::<Vec<_>>();
+        let failed = counts.iter().map(|(name, _, failed, _)| sample(name, *failed)).collect::<Vec<_>>();
+        page.family(("till_wakes_total", "counter", "Wakes that were answered"), woken);
+        page.family(("till_wakes_failed_total", "counter", "Wakes that failed or were refused"), failed);
+    }
+}
+
+impl Member {
+    async fn ask(&self) -> Option<State> {
+        let (question, answer) = oneshot::channel();
+        self.questions.send(question).ok()?;
+        tokio::time::timeout(ANSWER_TIMEOUT, answer).await.ok()?.ok()
+    }
+}
+
+fn gauges(page: &mut Page, states: &[State]) {
+    let gauges: [((&str, &str, &str), fn(&State) -> usize); 5] = [
+        (("till_in_flight", "gauge", "Calls of the sink under way"), |state| state.in_flight),
+        (("till_lanes", "gauge", "Lanes with something in them"), |state| state.lanes),
+        (("till_buffered_records", "gauge", "Records in memory"), |state| state.buffered_records),
+        (("till_stopped_lanes", "gauge", "Lanes that wait for a person"), |state| state.stopped_lanes.len()),
+        (("till_ready", "gauge", "1 when nothing is wrong"), |state| usize::from(state.complaints().is_empty())),
+    ];
+    for ((name, kind, help), read) in gauges {
+        let samples: Vec<_> = states.iter().map(|state| (label(&state.source), read(state) as f64)).collect();
+        // The heads are constants; only the samples are made here.
+        let head: (&'static str, &'static str, &'static str) = (name, kind, help);
+        page.family(head, samples);
+    }
+}
+
+fn partition(state: &PartitionState) -> Partition {
+    Partition { topic: state.topic.as_str().into(), number: state.partition }
+}
+
+fn lag_of<'a>(state: &'a State, spans: &'a BTreeMap<Partition, Span>) -> impl Iterator<Item = (String, f64)> + 'a {
+    state.partitions.iter().filter_map(|place| {
+        let lag = (spans.get(&partition(place))?.end - place.safe_offset).max(0);
+        let labels = format!("{},topic=\"{}\",partition=\"{}\"", label(&state.source), place.topic, place.partition);
+        Some((labels, lag as f64))
+    })
+}

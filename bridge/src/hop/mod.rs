@@ -1,0 +1,513 @@
+//! The hop of one source: what its feed, its sink and its log tell goes into the dispatch machine, and what the machine says is
+//! done. One task owns all of it, so that there are no locks.
+
+mod settle;
+mod state;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
+
+use crate::answer::{Meaning, Outcome};
+use crate::clock::Clock;
+use crate::config::{Reply, Source};
+use crate::dead_letter::{self, Reason};
+use crate::dispatch::{Action, DeliveryId, Input, METADATA_BYTES_MAX, Machine, Policy, Slot, Verdict};
+use crate::http::Sender;
+use crate::log::{Alarm, Commit, Control, Feed, Group, Happening, Log, NewRecord, Partition, Record, Revoked};
+use crate::metrics::{Metrics, add};
+use crate::wakes::Wakes;
+use crate::{reply, request};
+
+use settle::Settling;
+pub use state::{PartitionState, State};
+
+/// What a hop needs from the rest of the bridge.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub log: Log,
+    pub clock: Clock,
+    pub wakes: Wakes,
+    pub replica: String,
+    pub drain: Duration,
+    /// The topics that exist, shared by all sources.
+    pub topics: Rc<RefCell<BTreeMap<String, i32>>>,
+}
+
+/// Asks a running hop for its state.
+pub type Question = oneshot::Sender<State>;
+
+/// What a hop is, while its member of the group comes and goes.
+pub struct Hop {
+    pub source: Rc<Source>,
+    pub dead_letter_topic: Option<String>,
+    pub sender: Rc<Sender>,
+    pub metrics: Rc<Metrics>,
+    pub around: Surroundings,
+}
+
+/// How a member's time ended.
+enum Ended {
+    /// Everything was given back.
+    Stopped,
+    /// The feed died: join again.
+    Lost(String),
+}
+
+impl Hop {
+    /// Runs until `stop` says so and everything is drained. A member that dies is replaced.
+    pub async fn run(self, mut questions: mpsc::UnboundedReceiver<Question>, mut stop: watch::Receiver<bool>) {
+        let name = self.source.name.clone();
+        loop {
+            let ended = match self.around.log.join(self.group()) {
+                Ok((feed, control)) => Running::new(&self, feed, control).run(&mut questions, &mut stop).await,
+                Err(error) => Ended::Lost(error.to_string()),
+            };
+            match ended {
+                Ended::Stopped => return,
+                Ended::Lost(_) if *stop.borrow() => return,
+                Ended::Lost(reason) => {
+                    tracing::error!(source = name, reason, "the source lost its log and joins again")
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+        }
+    }
+
+    fn group(&self) -> Group {
+        let topics: Vec<&str> = self.source.topics.iter().map(String::as_str).collect();
+        let source = &self.source;
+        let mut group = Group::new(&source.name, &source.group, &topics, &self.around.replica, source.initial);
+        group.waiting_max = 500;
+        group.revoke_timeout = self.around.drain + Duration::from_secs(5);
+        group
+    }
+
+    fn policy(&self) -> Policy {
+        let delivery = &self.source.delivery;
+        Policy {
+            ordering: self.source.ordering,
+            in_flight_max: self.source.in_flight_max,
+            records_per_partition_max: 256,
+            records_max: 2_048,
+            bytes_max: 4 << 20,
+            retry: delivery.retry.clone(),
+            on_exhausted: delivery.on_exhausted,
+            on_unauthorized: delivery.on_unauthorized,
+            wake_budget: delivery.wake_budget.as_millis() as u64,
+            metadata_bytes_max: METADATA_BYTES_MAX,
+        }
+    }
+}
+
+/// One member of the group at work.
+struct Running<'a> {
+    hop: &'a Hop,
+    feed: Feed,
+    control: Control,
+    machine: Machine<Rc<Record>>,
+    partitions: Partitions,
+    hasher: RandomState,
+    actions: Vec<Action<Rc<Record>>>,
+    calls: JoinSet<(DeliveryId, Outcome)>,
+    under_way: HashMap<DeliveryId, Call>,
+    settling: Settling,
+    leaving: Option<Leaving>,
+    stopping: Option<Stopping>,
+    /// Why reading is in trouble, by topic or partition.
+    alarms: BTreeMap<String, String>,
+    lost: Option<String>,
+    /// Of the answer that the machine hears right now: a dead letter tells it.
+    reason: Reason,
+    assigned: bool,
+}
+
+struct Call {
+    abort: AbortHandle,
+    record: Rc<Record>,
+}
+
+/// A revoked partition while what is under way ends.
+struct Leaving {
+    revoked: Revoked,
+    slots: Vec<Slot>,
+    deadline: Instant,
+}
+
+/// The end: drained by `deadline`, then closed.
+struct Stopping {
+    deadline: Instant,
+    closed: bool,
+}
+
+/// What the loop wakes up for.
+enum Event {
+    Happening(Option<Happening>),
+    Landed(DeliveryId, Box<Outcome>),
+    Settled(Result<(), crate::log::Error>),
+    Question(Question),
+    Stop,
+    Time,
+}
+
+impl<'a> Running<'a> {
+    fn new(hop: &'a Hop, feed: Feed, control: Control) -> Self {
+        Running {
+            feed,
+            control,
+            machine: Machine::new(hop.policy(), fastrand::u64(..)),
+            partitions: Partitions::default(),
+            hasher: RandomState::new(),
+            actions: Vec::new(),
+            calls: JoinSet::new(),
+            under_way: HashMap::new(),
+            settling: Settling::default(),
+            leaving: None,
+            stopping: None,
+            alarms: BTreeMap::new(),
+            lost: None,
+            reason: Reason::default(),
+            assigned: false,
+            hop,
+        }
+    }
+
+    async fn run(
+        mut self,
+        questions: &mut mpsc::UnboundedReceiver<Question>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Ended {
+        loop {
+            match self.next(questions, stop).await {
+                Event::Happening(Some(happening)) => self.happened(happening).await,
+                Event::Happening(None) => break,
+                Event::Landed(id, outcome) => self.landed(id, *outcome).await,
+                Event::Settled(result) => self.settled(result),
+                Event::Question(question) => drop(question.send(self.state())),
+                Event::Stop => self.begin_stop(),
+                Event::Time => self.step(Input::Tick),
+            }
+            self.begin_settling();
+            self.leave_when_quiet().await;
+            self.close_when_quiet();
+        }
+        match self.stopping {
+            Some(_) => Ended::Stopped,
+            None => Ended::Lost(self.lost.unwrap_or_else(|| "the feed has ended".into())),
+        }
+    }
+
+    async fn next(
+        &mut self,
+        questions: &mut mpsc::UnboundedReceiver<Question>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Event {
+        let due = self.next_due();
+        let wants_records = self.wants_records();
+        let is_stopping = self.stopping.is_some();
+        let Running { feed, calls, settling, hop, .. } = self;
+        let happening = async { if wants_records { feed.next().await } else { feed.next_urgent().await } };
+        tokio::select! {
+            happening = happening => Event::Happening(happening),
+            Some(Ok((id, outcome))) = calls.join_next() => Event::Landed(id, Box::new(outcome)),
+            result = settling.result() => Event::Settled(result),
+            Some(question) = questions.recv() => Event::Question(question),
+            _ = stop.wait_for(|stop| *stop), if !is_stopping => Event::Stop,
+            () = due.wait(&hop.around.clock) => Event::Time,
+        }
+    }
+
+    /// While memory is full or the end has come, only rebalances are heard of.
+    fn wants_records(&self) -> bool {
+        match &self.stopping {
+            Some(stopping) => stopping.closed,
+            None => !self.machine.is_full(),
+        }
+    }
+
+    fn next_due(&self) -> Due {
+        let deadline = self.leaving.as_ref().map(|leaving| leaving.deadline);
+        let stop = self.stopping.as_ref().filter(|stopping| !stopping.closed).map(|stopping| stopping.deadline);
+        let retry = self.machine.due_in().map(|delay| self.hop.around.clock.steady() + delay);
+        Due { steady: retry, instant: [deadline, stop, self.settling.due()].into_iter().flatten().min() }
+    }
+
+    async fn happened(&mut self, happening: Happening) {
+        match happening {
+            Happening::Record(record) => self.record(record),
+            Happening::End { partition, next } => {
+                let slot = self.partitions.slot(&partition);
+                self.step(Input::End { slot, next });
+            }
+            Happening::Assigned(positions) => {
+                add(&self.hop.metrics.rebalances, positions.len());
+                self.assigned = true;
+                for position in positions {
+                    self.alarms.remove(&position.partition.to_string());
+                    self.alarms.remove(&*position.partition.topic);
+                    let slot = self.partitions.slot(&position.partition);
+                    self.step(Input::Assigned { slot, next: position.next, metadata: position.metadata });
+                }
+            }
+            Happening::Revoked(revoked) => self.revoked(revoked).await,
+            Happening::Alarm(alarm) => self.alarm(alarm),
+        }
+    }
+
+    fn record(&mut self, record: Record) {
+        let (slot, offset) = (self.partitions.slot(&record.partition), record.offset);
+        add(&self.hop.metrics.records, 1);
+        let source = &self.hop.source;
+        if !source.filter.accepts_all() && !source.filter.accepts(&request::event_of(source, &record)) {
+            add(&self.hop.metrics.skipped, 1);
+            return self.step(Input::Skipped { slot, offset });
+        }
+        let key = record.key.as_ref().map(|key| self.hasher.hash_one(key));
+        let bytes = size(&record);
+        self.step(Input::Record { slot, offset, key, bytes, record: Rc::new(record) });
+    }
+
+    fn alarm(&mut self, alarm: Alarm) {
+        tracing::error!(source = self.hop.source.name, "{alarm}");
+        let text = alarm.to_string();
+        match alarm {
+            Alarm::OutOfRange { partition, .. } => drop(self.alarms.insert(partition.to_string(), text)),
+            Alarm::Topic { topic, .. } => drop(self.alarms.insert(topic, text)),
+            Alarm::Unavailable(_) => drop(self.alarms.insert("log".into(), text)),
+            Alarm::Cleared => drop(self.alarms.remove("log")),
+            Alarm::Fatal(reason) => self.lost = Some(reason),
+        }
+    }
+
+    /// One step of the machine, and what it says.
+    fn step(&mut self, input: Input<Rc<Record>>) {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.machine.step(self.hop.around.clock.steady(), input, &mut actions);
+        for action in actions.drain(..) {
+            self.act(action);
+        }
+        self.actions = actions;
+    }
+
+    fn act(&mut self, action: Action<Rc<Record>>) {
+        match action {
+            Action::Send { id, record, .. } => self.send(id, record),
+            Action::Cancel { id } => {
+                if let Some(call) = self.under_way.remove(&id) {
+                    call.abort.abort();
+                }
+            }
+            Action::DeadLetter { id, record, attempts } => self.dead_letter(id, &record, attempts),
+            Action::Dropped { record, attempts, .. } => {
+                add(&self.hop.metrics.dropped, 1);
+                let (partition, offset) = (record.partition.to_string(), record.offset);
+                tracing::warn!(
+                    source = self.hop.source.name,
+                    partition,
+                    offset,
+                    attempts,
+                    "given up without a dead letter"
+                );
+            }
+            Action::Pause(slot) => self.control.pause(std::slice::from_ref(self.partitions.get(slot))),
+            Action::Resume(slot) => self.control.resume(std::slice::from_ref(self.partitions.get(slot))),
+        }
+    }
+
+    fn send(&mut self, id: DeliveryId, record: Rc<Record>) {
+        let source = &self.hop.source;
+        let event = request::event_of(source, &record);
+        let request = request::request_of(&event, source.delivery.structured, source.reply != Reply::None);
+        let (sender, timeout) = (Rc::clone(&self.hop.sender), source.delivery.timeout);
+        let abort = self.calls.spawn_local(async move { (id, sender.send(&request, timeout).await) });
+        self.under_way.insert(id, Call { abort, record });
+    }
+
+    async fn landed(&mut self, id: DeliveryId, outcome: Outcome) {
+        let Some(call) = self.under_way.remove(&id) else { return };
+        let (hop, now) = (self.hop, self.hop.around.clock.now());
+        hop.metrics.attempt(outcome.label());
+        if let Some(instant) = outcome.wake_at() {
+            hop.around.wakes.ask(&hop.source.sink.name, instant);
+        }
+        let meaning = outcome.meaning(hop.source.reply != Reply::None, now);
+        let verdict = match &meaning {
+            Meaning::Reply(events) => self.reply(id, events, &call.record).await,
+            meaning => meaning.verdict(),
+        };
+        match &verdict {
+            Verdict::Settled => self.count_settled(&call.record),
+            Verdict::Unwritable(reason) => self.tell_stop(&call.record, reason),
+            Verdict::Refused | Verdict::Unauthorized | Verdict::Failed { .. } | Verdict::Silent => {
+                self.reason = Reason::of(&outcome);
+                tracing::debug!(
+                    source = hop.source.name,
+                    offset = call.record.offset,
+                    code = outcome.code(),
+                    "not settled"
+                );
+            }
+            Verdict::Reply => {}
+        }
+        self.step(Input::Answered { id, verdict });
+    }
+
+    /// The reply's records wait to be written, if they ever can be.
+    async fn reply(&mut self, id: DeliveryId, events: &[event::Event], record: &Rc<Record>) -> Verdict {
+        let (reply, topics) = (&self.hop.source.reply, &self.hop.around.topics);
+        if reply::names_unknown_topic(reply, events, &topics.borrow())
+            && let Ok(found) = self.hop.around.log.topics().await
+        {
+            *topics.borrow_mut() = found;
+        }
+        match reply::records_of(reply, events, &topics.borrow()) {
+            Ok(records) => {
+                self.settling.push(settle::Write { id, records, record: Rc::clone(record), dead_letter: false });
+                Verdict::Reply
+            }
+            Err(reason) => Verdict::Unwritable(reason),
+        }
+    }
+
+    fn dead_letter(&mut self, id: DeliveryId, record: &Rc<Record>, attempts: u32) {
+        let now_ms = self.hop.around.clock.now_ms();
+        let topic = self.hop.dead_letter_topic.as_deref().unwrap_or_default();
+        let letter = dead_letter::record_of(topic, &self.hop.source, record, attempts, &self.reason, now_ms);
+        self.settling.push(settle::Write { id, records: vec![letter], record: Rc::clone(record), dead_letter: true });
+    }
+
+    fn count_settled(&self, record: &Record) {
+        let (metrics, now_ms) = (&self.hop.metrics, self.hop.around.clock.now_ms());
+        add(&metrics.settled, 1);
+        metrics.last_delivery_s.set(now_ms / 1_000);
+        if let Some(timestamp_ms) = record.timestamp_ms {
+            metrics.settled_after(now_ms - timestamp_ms);
+        }
+    }
+
+    fn tell_stop(&self, record: &Record, reason: &str) {
+        let (partition, offset) = (record.partition.to_string(), record.offset);
+        tracing::error!(source = self.hop.source.name, partition, offset, reason, "the lane is stopped");
+    }
+
+    fn begin_stop(&mut self) {
+        self.step(Input::Drain);
+        self.stopping = Some(Stopping { deadline: Instant::now() + self.hop.around.drain, closed: false });
+    }
+
+    async fn revoked(&mut self, revoked: Revoked) {
+        add(&self.hop.metrics.rebalances, revoked.partitions.len());
+        let slots: Vec<Slot> = revoked.partitions.iter().map(|partition| self.partitions.slot(partition)).collect();
+        if revoked.lost {
+            return self.step(Input::Gone(slots));
+        }
+        self.finish_leaving().await;
+        self.step(Input::Leaving(slots.clone()));
+        let drain = if self.stopping.is_some() { Duration::ZERO } else { self.hop.around.drain };
+        self.leaving = Some(Leaving { revoked, slots, deadline: Instant::now() + drain });
+    }
+
+    async fn leave_when_quiet(&mut self) {
+        let ends = self.leaving.as_ref().is_some_and(|leaving| {
+            Instant::now() >= leaving.deadline || (self.machine.is_quiet(&leaving.slots) && self.settling.is_idle())
+        });
+        if ends {
+            self.finish_leaving().await;
+        }
+    }
+
+    /// What is settled is committed, then the partitions are forgotten and given back.
+    async fn finish_leaving(&mut self) {
+        let Some(leaving) = self.leaving.take() else { return };
+        self.settle_now().await;
+        self.step(Input::Gone(leaving.slots));
+        drop(leaving.revoked.release);
+    }
+
+    fn close_when_quiet(&mut self) {
+        let quiet = self.machine.in_flight() == 0 && self.settling.is_idle() && !self.machine.is_dirty();
+        if let Some(stopping) = self.stopping.as_mut().filter(|stopping| !stopping.closed)
+            && (quiet || Instant::now() >= stopping.deadline)
+        {
+            stopping.closed = true;
+            self.control.close();
+        }
+    }
+}
+
+/// The edge's names of partitions and the machine's numbers.
+#[derive(Debug, Default)]
+struct Partitions {
+    slots: HashMap<Partition, Slot>,
+    names: Vec<Partition>,
+}
+
+impl Partitions {
+    fn slot(&mut self, partition: &Partition) -> Slot {
+        if let Some(slot) = self.slots.get(partition) {
+            return *slot;
+        }
+        let slot = Slot(self.names.len() as u32);
+        self.slots.insert(partition.clone(), slot);
+        self.names.push(partition.clone());
+        slot
+    }
+
+    fn get(&self, slot: Slot) -> &Partition {
+        &self.names[slot.0 as usize]
+    }
+}
+
+/// The next moment at which something is to be done, by the clock that tests move and by the one that they do not.
+struct Due {
+    steady: Option<u64>,
+    instant: Option<Instant>,
+}
+
+impl Due {
+    async fn wait(self, clock: &Clock) {
+        let steady = async {
+            match self.steady {
+                Some(due) => clock.sleep_until_steady(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        let instant = async {
+            match self.instant {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! { () = steady => {}, () = instant => {} }
+    }
+}
+
+fn size(record: &Record) -> usize {
+    let bytes = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
+    let headers = record.headers.iter().map(|(name, value)| name.len() + bytes(value)).sum::<usize>();
+    bytes(&record.key) + bytes(&record.value) + headers
+}
+
+/// The machine's commitments in the log's words.
+fn commits(partitions: &Partitions, commitments: &[crate::dispatch::Commitment]) -> Vec<Commit> {
+    let commit = |commitment: &crate::dispatch::Commitment| Commit {
+        partition: partitions.get(commitment.slot).clone(),
+        next: commitment.next,
+        metadata: commitment.metadata.clone(),
+    };
+    commitments.iter().map(commit).collect()
+}
+
+/// All records of some writes, in order.
+fn records<'a>(writes: impl Iterator<Item = &'a settle::Write>) -> Vec<NewRecord> {
+    writes.flat_map(|write| write.records.iter().cloned()).collect()
+}

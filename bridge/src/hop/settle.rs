@@ -1,0 +1,258 @@
+//! Settling: replies, dead letters and offsets go to the log in one call, batched by a few milliseconds. What the log refuses is
+//! redone from memory without the record that it will never take, and without a second call of the sink.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Running, commits, records};
+use crate::dispatch::{DeliveryId, Input, Slot};
+use crate::log::{Error, NewRecord, Record};
+use crate::metrics::add;
+
+/// How long a record waits for company. Offsets alone can wait longer than somebody's answer.
+const LINGER_WRITES: Duration = Duration::from_millis(2);
+const LINGER_OFFSETS: Duration = Duration::from_millis(10);
+const BATCH_RECORDS_MAX: usize = 1_000;
+/// The delays after failures, and how long a last call may take when a partition goes.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
+const LAST_CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The records that settle one delivery.
+#[derive(Debug)]
+pub struct Write {
+    pub id: DeliveryId,
+    pub records: Vec<NewRecord>,
+    pub record: Rc<Record>,
+    pub dead_letter: bool,
+}
+
+type Call = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
+
+#[derive(Default)]
+pub struct Settling {
+    waiting: VecDeque<Write>,
+    under_way: Option<(Call, Batch)>,
+    flush_at: Option<Instant>,
+    failures: u32,
+}
+
+struct Batch {
+    writes: Vec<Write>,
+    slots: Vec<Slot>,
+    metadata_len: usize,
+}
+
+impl Settling {
+    pub fn push(&mut self, write: Write) {
+        self.waiting.push_back(write);
+    }
+
+    /// Nothing waits to be written and nothing is being written.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.under_way.is_none()
+    }
+
+    /// The result of the call that is under way. Cancel-safe; for ever when there is none.
+    pub async fn result(&mut self) -> Result<(), Error> {
+        match &mut self.under_way {
+            Some((call, _)) => call.as_mut().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// When the next call should begin.
+    pub fn due(&self) -> Option<Instant> {
+        self.flush_at.filter(|_| self.under_way.is_none())
+    }
+
+    /// Whether a call should begin now. `dirty` says that there are offsets to commit.
+    fn is_time(&mut self, dirty: bool) -> bool {
+        if self.under_way.is_some() || (self.waiting.is_empty() && !dirty) {
+            return false;
+        }
+        let now = Instant::now();
+        let linger = if self.waiting.is_empty() { LINGER_OFFSETS } else { LINGER_WRITES };
+        let flush_at = self.flush_at.get_or_insert(now + linger);
+        if self.failures == 0 {
+            *flush_at = (*flush_at).min(now + linger);
+        }
+        now >= *flush_at
+    }
+
+    /// The first records that wait, as many as one call takes.
+    fn take_batch(&mut self) -> Vec<Write> {
+        let mut count = 0;
+        let fits = |write: &Write| {
+            count += write.records.len();
+            count <= BATCH_RECORDS_MAX
+        };
+        let taken = self.waiting.iter().map(fits).take_while(|fits| *fits).count();
+        self.waiting.drain(..taken.max(1).min(self.waiting.len())).collect()
+    }
+
+    fn put_back(&mut self, writes: Vec<Write>) {
+        for write in writes.into_iter().rev() {
+            self.waiting.push_front(write);
+        }
+    }
+
+    /// A call failed for reasons that may pass.
+    fn back_off(&mut self) {
+        let delay = RETRY_DELAY.saturating_mul(1 << self.failures.min(8)).min(RETRY_DELAY_MAX);
+        self.failures += 1;
+        self.flush_at = Some(Instant::now() + delay);
+    }
+}
+
+impl Running<'_> {
+    /// Begins a call when it is time for one.
+    pub(super) fn begin_settling(&mut self) {
+        let dirty = self.machine.is_dirty();
+        if self.settling.is_time(dirty) {
+            self.call_the_log();
+        }
+    }
+
+    fn call_the_log(&mut self) {
+        self.settling.flush_at = None;
+        let mut writes = self.settling.take_batch();
+        writes.retain(|write| self.machine.is_writing(write.id));
+        let ids: Vec<DeliveryId> = writes.iter().map(|write| write.id).collect();
+        let commitments = self.machine.commits(&ids);
+        if writes.is_empty() && commitments.is_empty() {
+            return;
+        }
+        let (control, records) = (self.control.clone(), records(writes.iter()));
+        let commits = commits(&self.partitions, &commitments);
+        let call = async move { control.settle(records, commits).await };
+        let batch = Batch {
+            writes,
+            slots: commitments.iter().map(|commitment| commitment.slot).collect(),
+            metadata_len: commitments.iter().map(|commitment| commitment.metadata.len()).max().unwrap_or(0),
+        };
+        self.settling.under_way = Some((Box::pin(call), batch));
+    }
+
+    /// The call has ended.
+    pub(super) fn settled(&mut self, result: Result<(), Error>) {
+        let Some((_, batch)) = self.settling.under_way.take() else { return };
+        match result {
+            Ok(()) => self.written(batch),
+            Err(error) => self.not_written(batch, error),
+        }
+    }
+
+    fn written(&mut self, batch: Batch) {
+        self.settling.failures = 0;
+        self.alarms.remove("settle");
+        add(&self.hop.metrics.commits, 1);
+        for write in &batch.writes {
+            if write.dead_letter {
+                add(&self.hop.metrics.dead_letters, 1);
+                let (partition, offset) = (write.record.partition.to_string(), write.record.offset);
+                tracing::warn!(source = self.hop.source.name, partition, offset, "a dead letter was written");
+            } else {
+                add(&self.hop.metrics.replies, write.records.len());
+                self.count_settled(&write.record);
+            }
+        }
+        self.step(Input::Written(batch.writes.iter().map(|write| write.id).collect()));
+    }
+
+    /// Nothing of the batch is in the log: it is done again, without what can never be written.
+    fn not_written(&mut self, batch: Batch, error: Error) {
+        add(&self.hop.metrics.commit_failures, 1);
+        let Batch { mut writes, slots, metadata_len } = batch;
+        match &error {
+            Error::Record { index, reason, topic, .. } => match position(&writes, *index) {
+                Some(at) => {
+                    let write = writes.remove(at);
+                    let reason = format!("topic {topic}: {reason}");
+                    self.tell_stop(&write.record, &reason);
+                    self.step(Input::NotWritable { id: write.id, reason });
+                }
+                None => self.settling.back_off(),
+            },
+            Error::Metadata(_) => self.step(Input::MetadataMax(metadata_len.saturating_sub(1) / 2)),
+            Error::NotOurs(partition) => {
+                let slot = self.partitions.slot(partition);
+                self.step(Input::Gone(vec![slot]));
+            }
+            Error::Fenced(_) | Error::Unavailable(_) | Error::Closed | Error::Config(_) => {
+                self.settling.back_off();
+                self.alarms.insert("settle".into(), error.to_string());
+            }
+        }
+        tracing::warn!(source = self.hop.source.name, %error, "the log did not take a commit");
+        self.settling.put_back(writes);
+        self.step(Input::NotCommitted(slots));
+    }
+
+    /// Commits what is settled before a partition goes, as far as the log is there.
+    pub(super) async fn settle_now(&mut self) {
+        for _ in 0..3 {
+            if self.settling.under_way.is_none() {
+                self.call_the_log();
+            }
+            if self.settling.under_way.is_none() {
+                return;
+            }
+            let result = tokio::time::timeout(LAST_CALL_TIMEOUT, self.settling.result()).await;
+            self.settled(result.unwrap_or_else(|_| Err(Error::Unavailable("the last commit took too long".into()))));
+        }
+    }
+}
+
+/// Which of the writes holds the record at `index` of the call.
+fn position(writes: &[Write], index: usize) -> Option<usize> {
+    let mut end = 0;
+    writes.iter().position(|write| {
+        end += write.records.len();
+        index < end
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::record;
+
+    fn write(id: u64, records: usize) -> Write {
+        let new = NewRecord {
+            topic: "t".into(),
+            partition: None,
+            key: None,
+            headers: vec![],
+            value: None,
+            timestamp_ms: None,
+        };
+        let (records, record) = (vec![new; records], Rc::new(record("t", 0, 0)));
+        Write { id: DeliveryId(id), records, record, dead_letter: false }
+    }
+
+    #[test]
+    fn the_record_that_was_refused_is_found_in_its_write() {
+        let writes = [write(0, 2), write(1, 1), write(2, 3)];
+        let found: Vec<_> = (0..7).map(|index| position(&writes, index)).collect();
+        assert_eq!(found, [Some(0), Some(0), Some(1), Some(2), Some(2), Some(2), None]);
+    }
+
+    #[test]
+    fn a_batch_is_bounded_and_keeps_the_order() {
+        let mut settling = Settling::default();
+        (0..3).for_each(|id| settling.push(write(id, BATCH_RECORDS_MAX / 2)));
+        let batch = settling.take_batch();
+        assert_eq!(batch.len(), 2);
+        settling.put_back(batch);
+        let order: Vec<u64> = settling.waiting.iter().map(|write| write.id.0).collect();
+        assert_eq!(order, [0, 1, 2]);
+        settling.push(write(3, BATCH_RECORDS_MAX * 2));
+        settling.waiting.drain(..3);
+        assert_eq!(settling.take_batch().len(), 1, "one that is larger than a batch goes alone");
+    }
+}

@@ -1,0 +1,198 @@
+//! Calling a sink: one request goes out over a kept connection, one outcome comes back. All of the bridge's calls stand behind
+//! [`Sender::send`].
+
+use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HOST, HeaderValue};
+use http::{Method, Response, Uri};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use url::Url;
+
+use crate::answer::Outcome;
+use crate::request::Request;
+use crate::token::Token;
+
+/// The longest answer that is read: a batch of replies may hold several records of the largest size.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+
+/// Connections to one sink. There are never more than its callers have calls under way.
+pub struct Sender {
+    authority: String,
+    host: HeaderValue,
+    target: Uri,
+    token: Option<Token>,
+    idle: RefCell<Vec<Connection>>,
+    calls: Cell<u64>,
+}
+
+type Connection = SendRequest<Full<Bytes>>;
+
+impl Sender {
+    /// `url` has been checked by the configuration: it is absolute, and plain HTTP.
+    pub fn new(url: &Url, token: Option<Token>) -> Rc<Self> {
+        let host = url.host_str().unwrap_or_default();
+        let authority = format!("{host}:{}", url.port_or_known_default().unwrap_or(80));
+        let target = match url.query() {
+            Some(query) => format!("{}?{query}", url.path()),
+            None => url.path().to_owned(),
+        };
+        Rc::new(Sender {
+            host: HeaderValue::from_str(&url[url::Position::BeforeHost..url::Position::AfterPort])
+                .unwrap_or(HeaderValue::from_static("sink")),
+            target: target.parse().unwrap_or(Uri::from_static("/")),
+            authority,
+            token,
+            idle: RefCell::default(),
+            calls: Cell::new(0),
+        })
+    }
+
+    /// One attempt, from connecting to the last byte of the answer, within `timeout`.
+    pub async fn send(&self, request: &Request, timeout: Duration) -> Outcome {
+        self.calls.set(self.calls.get() + 1);
+        tokio::time::timeout(timeout, self.call(request)).await.unwrap_or(Outcome::TimedOut)
+    }
+
+    async fn call(&self, request: &Request) -> Outcome {
+        let mut request = self.compose(request);
+        loop {
+            let (mut connection, reused) = match self.idle_connection() {
+                Some(connection) => (connection, true),
+                None => match self.connect().await {
+                    Ok(connection) => (connection, false),
+                    Err(outcome) => return outcome,
+                },
+            };
+            match connection.try_send_request(request).await {
+                Ok(response) => return self.receive(response, connection).await,
+                // The sink closed the kept connection before anything was written to it: nothing happened yet.
+                Err(mut error) => match error.take_message().filter(|_| reused) {
+                    Some(unsent) => request = unsent,
+                    None => return Outcome::Lost(error.error().to_string()),
+                },
+            }
+        }
+    }
+
+    fn compose(&self, request: &Request) -> http::Request<Full<Bytes>> {
+        let mut composed = http::Request::new(Full::new(request.body.clone()));
+        *composed.method_mut() = Method::POST;
+        *composed.uri_mut() = self.target.clone();
+        *composed.headers_mut() = request.headers.clone();
+        composed.headers_mut().insert(HOST, self.host.clone());
+        if let Some(bearer) = self.token.as_ref().and_then(Token::bearer) {
+            composed.headers_mut().insert(AUTHORIZATION, bearer);
+        }
+        composed
+    }
+
+    fn idle_connection(&self) -> Option<Connection> {
+        let mut idle = self.idle.borrow_mut();
+        std::iter::from_fn(|| idle.pop()).find(|connection| connection.is_ready())
+    }
+
+    async fn connect(&self) -> Result<Connection, Outcome> {
+        let stream = TcpStream::connect(&self.authority).await.map_err(|error| match error.kind() {
+            ErrorKind::ConnectionRefused => Outcome::ConnectionRefused,
+            _ => Outcome::Lost(format!("{}: {error}", self.authority)),
+        })?;
+        // A request is written at once, so there is nothing to gain from waiting for more.
+        let _ = stream.set_nodelay(true);
+        let lost = |error: hyper::Error| Outcome::Lost(error.to_string());
+        let (connection, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+        tokio::task::spawn_local(driver);
+        Ok(connection)
+    }
+
+    async fn receive(&self, response: Response<Incoming>, connection: Connection) -> Outcome {
+        let (head, body) = response.into_parts();
+        let body = match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) if error.is::<LengthLimitError>() => return Outcome::TooLong(head.status),
+            Err(error) => return Outcome::Lost(error.to_string()),
+        };
+        self.idle.borrow_mut().push(connection);
+        Outcome::Answer(Response::from_parts(head, body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderMap;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    fn request() -> Request {
+        Request { headers: HeaderMap::new(), body: Bytes::from_static(b"hello") }
+    }
+
+    async fn local<T>(test: impl Future<Output = T>) -> T {
+        tokio::task::LocalSet::new().run_until(test).await
+    }
+
+    /// A sink that says `answer` to each of `calls` requests on one connection and then closes it.
+    async fn sink(answer: &'static str, calls: usize) -> (Url, tokio::task::JoinHandle<usize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Url::parse(&format!("http://{}/p?q=1", listener.local_addr().unwrap())).unwrap();
+        let connections = tokio::task::spawn_local(async move {
+            let mut connections = 0;
+            while let Ok(Ok((mut stream, _))) =
+                tokio::time::timeout(Duration::from_millis(500), listener.accept()).await
+            {
+                connections += 1;
+                for _ in 0..calls {
+                    let mut buffer = vec![0; 4_096];
+                    let read = stream.read(&mut buffer).await.unwrap();
+                    assert!(read == 0 || buffer.starts_with(b"POST /p?q=1 HTTP/1.1\r\n"));
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            }
+            connections
+        });
+        (url, connections)
+    }
+
+    const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+    #[tokio::test]
+    async fn a_connection_is_kept_and_replaced_when_the_sink_has_closed_it() {
+        local(async {
+            let (url, connections) = sink(OK, 2).await;
+            let sender = Sender::new(&url, None);
+            for _ in 0..4 {
+                let outcome = sender.send(&request(), Duration::from_secs(5)).await;
+                assert!(matches!(&outcome, Outcome::Answer(answer) if answer.body() == "ok"), "{outcome:?}");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            assert_eq!(connections.await.unwrap(), 2);
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn silence_of_each_kind_has_its_own_outcome() {
+        local(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+            let sender = Sender::new(&url, None);
+            let outcome = sender.send(&request(), Duration::from_millis(50)).await;
+            assert!(matches!(outcome, Outcome::TimedOut), "{outcome:?}");
+            drop(listener);
+            let outcome = sender.send(&request(), Duration::from_secs(5)).await;
+            assert!(matches!(outcome, Outcome::ConnectionRefused), "{outcome:?}");
+            let (url, _) = sink("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", 1).await;
+            let outcome = Sender::new(&url, None).send(&request(), Duration::from_secs(5)).await;
+            assert!(matches!(outcome, Outcome::Lost(_)), "{outcome:?}");
+        })
+        .await;
+    }
+}

@@ -1,0 +1,137 @@
+//! The life of a bridge: everything is opened and started, runs until it is told to stop, drains and ends.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinSet, LocalSet};
+
+use crate::clock::Clock;
+use crate::config::{Config, Dialect, LogKind, Sink};
+use crate::error::Error;
+use crate::health::{Health, Member};
+use crate::hop::{Hop, Surroundings};
+use crate::http::Sender;
+use crate::ingress::{self, Ingress, Notice};
+use crate::log::Log;
+use crate::metrics::Metrics;
+use crate::server::{self, Server};
+use crate::token::Token;
+use crate::wakes::Wakes;
+use crate::{ping, topics};
+
+/// Runs a bridge on this thread until `stop` is done and everything is drained. `listener` is its one address.
+pub fn run(config: Config, listener: std::net::TcpListener, stop: impl Future<Output = ()>) -> Result<(), Error> {
+    let log = open_log(&config)?;
+    run_on(log, config, listener, stop)
+}
+
+/// As [`run`], on a log that somebody has opened already (an embedded one is opened once in a process).
+pub fn run_on(
+    log: Log,
+    config: Config,
+    listener: std::net::TcpListener,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = LocalSet::new().block_on(&runtime, live(log, config, listener, stop));
+    // Threads that wait for a name to be resolved must not hold the end up.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    result
+}
+
+/// Opens the log that a configuration names.
+pub fn open_log(config: &Config) -> Result<Log, Error> {
+    Ok(match &config.log {
+        LogKind::Embedded(path) => Log::embedded(path)?,
+        LogKind::Kafka => {
+            let servers = config.bootstrap_servers().unwrap_or_default();
+            Log::kafka(BTreeMap::from([("bootstrap.servers".into(), servers)]), &config.replica)?
+        }
+    })
+}
+
+async fn live(
+    log: Log,
+    config: Config,
+    listener: std::net::TcpListener,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    if matches!(config.log, LogKind::Embedded(_)) {
+        topics::apply_to(&log, config.new_topics()).await?;
+    }
+    let (clock, wakes) = (Clock::from_environment(), Wakes::default());
+    let around = Surroundings {
+        log: log.clone(),
+        clock: clock.clone(),
+        wakes: wakes.clone(),
+        replica: config.replica.clone(),
+        drain: config.drain,
+        topics: Rc::new(RefCell::new(BTreeMap::new())),
+    };
+    let (halt, halted) = watch::channel(false);
+    let (members, mut hops) = start_sources(&config, &around, &halted);
+    start_pings(&config, &around);
+    wakes.spawn(&clock);
+    let ingress = ingress(&log, &config, &wakes, &clock);
+    let server = Rc::new(Server { ingress, health: Health { members, wakes, log } });
+    let serving = tokio::task::spawn_local(server::run(server, listener, halted));
+    tracing::info!(sources = config.sources.len(), pings = config.pings.len(), "the bridge is up");
+    stop.await;
+    tracing::info!("the bridge drains");
+    halt.send_replace(true);
+    while hops.join_next().await.is_some() {}
+    let _ = serving.await;
+    tracing::info!("the bridge is down");
+    Ok(())
+}
+
+/// Without a folder of tokens nobody may push. A sender is woken under the name of its topic, which is its function's.
+fn ingress(log: &Log, config: &Config, wakes: &Wakes, clock: &Clock) -> Ingress {
+    let (wakes, clock) = (wakes.clone(), clock.clone());
+    let notice = move |notice| match notice {
+        Notice::WakeAt { topic, at } => wakes.ask(&topic, at),
+        Notice::TurnedAway { topic } => wakes.ask_soon(&topic, &clock),
+        Notice::Written { .. } => {}
+    };
+    Ingress::new(log.clone(), config.ingress_tokens.as_deref(), ingress::EVENT_BYTES_MAX, notice)
+}
+
+fn start_sources(config: &Config, around: &Surroundings, halted: &watch::Receiver<bool>) -> (Vec<Member>, JoinSet<()>) {
+    let (mut members, mut hops) = (Vec::new(), JoinSet::new());
+    for source in &config.sources {
+        let (questions, asked) = mpsc::unbounded_channel();
+        let metrics = Rc::new(Metrics::default());
+        let sender = sender(&source.sink, source.token_file.as_deref());
+        // A plain KafkaSource's sink knows nothing of wakes, unless it asks for one.
+        around.wakes.register(&source.sink.name, &sender, source.dialect == Dialect::Till);
+        members.push(Member { name: source.name.clone(), metrics: Rc::clone(&metrics), questions });
+        let hop = Hop {
+            dead_letter_topic: config.dead_letter_topic(source),
+            source: Rc::new(source.clone()),
+            sender,
+            metrics,
+            around: around.clone(),
+        };
+        hops.spawn_local(hop.run(asked, halted.clone()));
+    }
+    (members, hops)
+}
+
+fn start_pings(config: &Config, around: &Surroundings) {
+    for ping in &config.pings {
+        let sender = sender(&ping.sink, ping.token_file.as_deref());
+        // A token file is our annotation: such a sink is one of ours, and knows wakes.
+        around.wakes.register(&ping.sink.name, &sender, ping.token_file.is_some());
+        tokio::task::spawn_local(ping::run(ping.clone(), sender, around.wakes.clone(), around.clock.clone()));
+    }
+}
+
+fn sender(sink: &Sink, token_file: Option<&std::path::Path>) -> Rc<Sender> {
+    Sender::new(&sink.url, token_file.map(Token::in_file))
+}

@@ -1,0 +1,123 @@
+//! The bridge's one address: ingress, health, metrics and the state of its sources. A request comes in, a response goes out.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+use crate::health::Health;
+use crate::ingress::Ingress;
+
+const CONNECTIONS_MAX: usize = 1_024;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a request may reach.
+pub struct Server {
+    pub ingress: Ingress,
+    pub health: Health,
+}
+
+/// Accepts until `stop` says so; requests under way may end.
+pub async fn run(server: Rc<Server>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+    let (room, handed_on) = (Rc::new(Semaphore::new(CONNECTIONS_MAX)), stop.clone());
+    loop {
+        let permit = Rc::clone(&room);
+        let accepted = async {
+            let _ = permit.acquire().await.map(tokio::sync::SemaphorePermit::forget);
+            listener.accept().await
+        };
+        tokio::select! {
+            accepted = accepted => match accepted {
+                Ok((stream, peer)) => {
+                    let (server, stop, room) = (Rc::clone(&server), handed_on.clone(), Rc::clone(&room));
+                    tokio::task::spawn_local(async move {
+                        connection(server, stream, peer, stop).await;
+                        room.add_permits(1);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    room.add_permits(1);
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            () = halted(&mut stop) => return,
+        }
+    }
+}
+
+async fn halted(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn connection(server: Rc<Server>, stream: TcpStream, peer: SocketAddr, mut stop: watch::Receiver<bool>) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let server = Rc::clone(&server);
+        async move { Ok::<_, Infallible>(server.answer(request, peer).await) }
+    });
+    let serving = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(serving);
+    tokio::select! {
+        _ = serving.as_mut() => return,
+        () = halted(&mut stop) => serving.as_mut().graceful_shutdown(),
+    }
+    let _ = serving.await;
+}
+
+impl Server {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
+        let path = request.uri().path();
+        match (request.method(), path) {
+            (_, "/") => self.ingress.answer(request).await,
+            (_, path) if path.starts_with("/topics/") => self.ingress.answer(request).await,
+            (&Method::GET, "/health/live") => text(StatusCode::OK, "live\n".into()),
+            (&Method::GET, "/health/ready") => self.ready().await,
+            (&Method::GET, "/metrics") => text(StatusCode::OK, self.health.metrics().await),
+            (&Method::GET, "/sources") if peer.ip().is_loopback() => self.sources().await,
+            (&Method::GET, "/sources") => text(StatusCode::FORBIDDEN, "only this machine may ask for that\n".into()),
+            (_, "/health/live" | "/health/ready" | "/metrics" | "/sources") => {
+                let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET is understood\n".into());
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+                response
+            }
+            _ => text(StatusCode::NOT_FOUND, "there is nothing here\n".into()),
+        }
+    }
+
+    async fn ready(&self) -> Response<Full<Bytes>> {
+        let complaints = self.health.complaints().await;
+        match complaints.is_empty() {
+            true => text(StatusCode::OK, "ready\n".into()),
+            false => text(StatusCode::SERVICE_UNAVAILABLE, complaints.join("\n") + "\n"),
+        }
+    }
+
+    async fn sources(&self) -> Response<Full<Bytes>> {
+        let mut body = serde_json::to_string_pretty(&self.health.sources().await).unwrap_or_default();
+        body.push('\n');
+        let mut response = text(StatusCode::OK, body);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
