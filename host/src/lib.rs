@@ -54,6 +54,9 @@ pub enum Error {
     /// A component's file cannot be run.
     #[error("component `{component}`: {why}")]
     Component { component: String, why: String },
+    /// The file behind an SQLite label cannot be used.
+    #[error("database {}: {why}", .file.display())]
+    Database { file: std::path::PathBuf, why: String },
     #[error("Wasmtime: {0}")]
     Engine(String),
     #[error(transparent)]
@@ -67,7 +70,7 @@ impl Error {
             Self::Configuration(_) | Self::NotGranted { .. } => 64,
             Self::Component { .. } => 65,
             Self::Engine(_) => 70,
-            Self::Io(_) => 74,
+            Self::Database { .. } | Self::Io(_) => 74,
         }
     }
 }

@@ -67,3 +67,33 @@ fn proxy(linker: &Linker<Guest>, component: &Component) -> wasmtime::Result<Prox
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    fn check(import: &str, hosts: &[&str], expected: bool) {
+        let hosts = crate::hosts::AllowedHosts::parse(hosts.iter().map(|host| (*host, (*host).to_owned())));
+        let spec = Spec {
+            id: "a".to_owned(),
+            source: "a.wasm".into(),
+            variables: BTreeMap::new(),
+            environment: BTreeMap::new(),
+            hosts: Arc::new(hosts.expect("hosts")),
+            databases: BTreeMap::new(),
+        };
+        assert_eq!(missing(import, &spec).is_none(), expected, "{import}");
+    }
+
+    #[test]
+    fn only_what_was_granted_or_is_for_all_may_be_imported() {
+        check("wasi:http/types@0.3.0", &[], true);
+        check("spin:variables/variables@3.0.0", &[], true);
+        check("spin:postgres/postgres@4.2.0", &["postgres://db:5432"], true);
+        check("spin:postgres/postgres@4.2.0", &["http://db"], false);
+        check("spin:sqlite/sqlite@3.1.0", &[], false);
+        check("spin:key-value/key-value@3.0.0", &["*://*:*"], false);
+    }
+}

@@ -12,6 +12,7 @@ use crate::network::Blocked;
 use crate::outbound::Outbound;
 use crate::postgres::Pools;
 use crate::routes::Routes;
+use crate::sqlite::Keeper;
 use crate::{Config, Error, Limits, artifact, linker};
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
@@ -20,7 +21,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -42,13 +45,14 @@ struct Inner {
     routes: Routes,
     functions: Vec<Arc<Function>>,
     limits: Limits,
+    _keepers: Vec<Keeper>,
 }
 
 impl Host {
     /// Reads the files of `config`, loads the code of the components and links them. Nothing is served yet.
     pub fn load(config: Config) -> Result<Self, Error> {
         let app = App::read(&config)?;
-        make_folders(&app)?;
+        let keepers = keepers(&app)?;
         let engine = engine::native()?;
         let loaded = artifact::load_all(&engine, &app.components, &config);
         let mut loader = Loader {
@@ -60,7 +64,7 @@ impl Host {
         let both = app.components.into_iter().zip(loaded);
         let functions =
             both.map(|(spec, component)| loader.function(spec, &component?)).collect::<Result<_, Error>>()?;
-        Ok(Self(Arc::new(Inner { routes: app.routes, functions, limits: loader.config.limits })))
+        Ok(Self(Arc::new(Inner { routes: app.routes, functions, limits: loader.config.limits, _keepers: keepers })))
     }
 
     /// Routes as written in the manifest, each with its component.
@@ -94,12 +98,10 @@ impl Host {
     }
 }
 
-fn make_folders(app: &App) -> Result<(), Error> {
-    let files = app.components.iter().flat_map(|spec| spec.databases.values());
-    for folder in files.filter_map(|file| file.parent()) {
-        std::fs::create_dir_all(folder)?;
-    }
-    Ok(())
+fn keepers(app: &App) -> Result<Vec<Keeper>, Error> {
+    let files: BTreeSet<_> = app.components.iter().flat_map(|spec| spec.databases.values()).collect();
+    let told = |file: &Path, why: String| Error::Database { file: file.to_owned(), why };
+    files.into_iter().map(|file| Keeper::open(file).map_err(|why| told(file, why))).collect()
 }
 
 /// What all components are made with.

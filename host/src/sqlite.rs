@@ -36,7 +36,7 @@ impl Drop for Inner {
 impl Connection {
     async fn open(path: &Path, result_bytes_max: usize) -> Result<Self, Error> {
         let path = path.to_owned();
-        let connection = blocking(move || open(&path)).await?;
+        let connection = blocking(move || Ok(open(&path)?)).await?;
         Ok(Self(Arc::new(Inner { connection: Mutex::new(Some(connection)), result_bytes_max })))
     }
 
@@ -71,13 +71,27 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
-fn open(path: &Path) -> Result<rusqlite::Connection, Error> {
+fn open(path: &Path) -> rusqlite::Result<rusqlite::Connection> {
     let connection = rusqlite::Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
     // A component must not reach another function's file by ATTACH or VACUUM INTO.
     connection.set_limit(rusqlite::limits::Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     Ok(connection)
+}
+
+/// A connection that is open for as long as the host runs. It turned write-ahead logging on, before anybody else could be in
+/// the way, and keeps the log in place: otherwise each request's close, being the last one, would write it all back.
+pub struct Keeper(#[expect(dead_code, reason = "it is only held")] Mutex<rusqlite::Connection>);
+
+impl Keeper {
+    /// Opens the file, with its folder. Says why not otherwise.
+    pub fn open(path: &Path) -> Result<Self, String> {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+        let connection = open(path).map_err(|error| error.to_string())?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(|error| error.to_string())?;
+        Ok(Self(Mutex::new(connection)))
+    }
 }
 
 /// All rows at once, within `bytes_max`: the connection is free again when the guest gets the first one.

@@ -4,5 +4,6 @@ mod bounds;
 mod house;
 mod outbound;
 mod postgres;
+mod process;
 mod start;
 mod storage;

@@ -95,10 +95,11 @@ async fn a_component_speaks_to_postgresql() {
     house.text("/guest/pg/setup").await;
 
     let types = house.text("/guest/pg/types").await;
+    let number = i64::MIN;
     let expected = format!(
-        "Int64({});Int32(7);Str(\"text\");Boolean(true);Binary([0, 255]);Floating64(1.5);DbNull;Unsupported",
-        i64::MIN
+        "Int64({number}) Int32(7) Str(\"text\") Boolean(true) Binary([0, 255]) Floating64(1.5) DbNull Unsupported"
     );
+    let types = types.replace("DbValue::", "").replace(';', " ");
     assert!(types.starts_with(&expected), "{types}");
 
     let told = house.error("/guest/pg/duplicate").await;
