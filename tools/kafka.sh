@@ -170,7 +170,7 @@ case $what in
   fetch) fetch ;;
   start) start "${3:-1}" ;;
   stop) stop ;;
-  wipe) stop; rm -rf "$run" ;;
+  wipe) stop; rm -rf "$run"; rmdir "$(dirname "$run")" 2>/dev/null || true ;;
   kill) kill -9 "$(cat "$run/${3:-1}/pid")"; rm -f "$run/${3:-1}/pid" ;;
   status) status ;;
   *) echo "kafka.sh: $what is none of start, stop, wipe, kill, status, fetch" >&2; exit 2 ;;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use bridge::log::{Error, Happening, Initial, NewRecord, Partition};
+use bridge::log::{Alarm, Error, Happening, Initial, NewRecord, Partition};
 
-use crate::world::{Member, World, commit, group, record, topic, value};
+use crate::world::{Broker, DEADLINE, Member, World, commit, group, record, topic, value};
 
 // promise: BRIDGE: on a revocation what is settled is committed and the rest is left
 #[tokio::test]
@@ -114,8 +114,70 @@ async fn a_replaced_member_ends_with_an_alarm() {
     let mut second = Member::join(&log, &group);
     second.assigned().await;
     let alarm = first.alarm().await;
-    assert!(matches!(alarm, bridge::log::Alarm::Fatal(_)), "{alarm:?}");
-    while let Some(happening) = tokio::time::timeout(crate::world::DEADLINE, first.feed.next()).await.unwrap() {
+    assert!(matches!(alarm, Alarm::Fatal(_)), "{alarm:?}");
+    while let Some(happening) = tokio::time::timeout(DEADLINE, first.feed.next()).await.unwrap() {
         assert!(matches!(happening, Happening::Revoked(_) | Happening::End { .. } | Happening::Alarm(_)));
     }
+}
+
+/// Calls until it succeeds.
+async fn insist<T, F: Future<Output = Result<T, Error>>>(mut call: impl FnMut() -> F) -> T {
+    let began = Instant::now();
+    loop {
+        match call().await {
+            Ok(done) => return done,
+            Err(error) => assert!(began.elapsed() < DEADLINE, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+// promise: BRIDGE: replies and offsets are written all or none
+#[tokio::test]
+async fn a_broker_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
+    if World::kafka().is_none() {
+        return;
+    }
+    let broker = Broker::start();
+    let world = broker.world();
+    let log = world.open();
+    let (input, output) = (topic(&log, 1).await, topic(&log, 1).await);
+    let (partition, out) = (Partition::new(input.as_str(), 0), Partition::new(output.as_str(), 0));
+    let group = group(&[&input], Initial::Earliest);
+    let mut member = Member::join(&log, &group);
+    member.assigned().await;
+    for n in 0..20 {
+        log.append(vec![record(&input, "k", &n.to_string())]).await.unwrap();
+    }
+    for read in member.records(20).await {
+        let settle = || {
+            let reply = record(&output, "k", &value(&read));
+            member.control.settle(vec![reply], vec![commit(&partition, read.offset + 1, &value(&read))])
+        };
+        if value(&read) == "10" {
+            broker.run("kill");
+            let away = settle().await;
+            assert!(matches!(away, Err(Error::Unavailable(_))), "{away:?}");
+            broker.run("start");
+        }
+        insist(settle).await;
+    }
+    let replies = insist(|| log.read(out.clone(), 0, 100)).await;
+    assert_eq!(replies.iter().map(value).collect::<Vec<_>>(), (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
+
+    insist(|| log.append(vec![record(&input, "k", "after")])).await;
+    let (mut alarms, mut revoked) = (Vec::new(), false);
+    loop {
+        match member.next().await {
+            Happening::Alarm(alarm) => alarms.push(alarm),
+            Happening::Revoked(_) => revoked = true,
+            Happening::Record(read) if value(&read) == "after" => break,
+            // Only a member that was away for too long reads again what it had not committed.
+            Happening::Record(read) => assert!(revoked, "{} came twice", value(&read)),
+            _ => {}
+        }
+    }
+    assert!(matches!(alarms.first(), Some(Alarm::Unavailable(_))), "{alarms:?}");
+    member.leave().await;
+    broker.run("wipe");
 }

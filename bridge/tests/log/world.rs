@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -193,7 +193,7 @@ fn broker() -> &'static Option<String> {
             skip("the log's conformance on Apache Kafka", "java and mvn (Debian: default-jre-headless, maven)");
             None
         }
-        _ => Some(start()),
+        _ => Some(format!("127.0.0.1:{}", Broker::start().0)),
     })
 }
 
@@ -211,18 +211,30 @@ fn has(program: &str, argument: &str) -> bool {
     Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success())
 }
 
-/// Starts a broker that ends with this process, its data in a folder that goes with it.
-fn start() -> String {
-    let port = free_port();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/kafka.sh");
-    let data: PathBuf = std::env::temp_dir().join(format!("till-kafka-{}", std::process::id()));
-    let started = Command::new(script)
-        .args(["start", &port.to_string()])
-        .env("KAFKA_DATA_DIR", data)
-        .env("KAFKA_OWNER", std::process::id().to_string())
-        .status();
-    assert!(started.is_ok_and(|status| status.success()), "Apache Kafka did not start; see above");
-    format!("127.0.0.1:{port}")
+/// A broker of one's own, which may be killed.
+pub struct Broker(u16);
+
+impl Broker {
+    pub fn start() -> Broker {
+        let broker = Broker(free_port());
+        broker.run("start");
+        broker
+    }
+
+    pub fn world(&self) -> World {
+        World::Kafka(format!("127.0.0.1:{}", self.0))
+    }
+
+    /// As `tools/kafka.sh` understands it. Its data lie in a folder that goes with this process.
+    pub fn run(&self, what: &str) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/kafka.sh");
+        let done = Command::new(script)
+            .args([what, &self.0.to_string()])
+            .env("KAFKA_DATA_DIR", std::env::temp_dir().join(format!("till-kafka-{}", std::process::id())))
+            .env("KAFKA_OWNER", std::process::id().to_string())
+            .status();
+        assert!(done.is_ok_and(|status| status.success()), "kafka.sh {what} failed; see above");
+    }
 }
 
 /// A port with a free neighbour, since the controller takes the next one.

@@ -25,8 +25,8 @@ use crate::log::{Commit, Error, Fault, NewRecord, Partition};
 const TOGETHER_MAX: usize = 32;
 /// Calls that wait at most.
 const WAITING_MAX: usize = 256;
-const STEP_TIMEOUT: Duration = Duration::from_secs(10);
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
+const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a topic's number of partitions is believed.
 const TOPIC_AGE_MAX: Duration = Duration::from_secs(60);
 
@@ -158,7 +158,7 @@ impl Transactions {
     /// Undoes the open transaction and says what was wrong: with a record, if the broker named one.
     fn undo(&mut self, error: Error, records: &[&NewRecord]) -> Error {
         let producer = self.producer.as_ref().expect("it has an open transaction");
-        let aborted = producer.abort_transaction(COMMIT_TIMEOUT);
+        let aborted = producer.abort_transaction(STEP_TIMEOUT);
         let failed = producer.context().take_failed();
         if let Err(error) = aborted {
             tracing::warn!(%error, "a transaction could not be aborted; its producer is replaced");
