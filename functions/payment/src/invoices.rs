@@ -1,14 +1,15 @@
 //! Invoices as their merchants see them: a wish is priced and gets an address of its own; its state can be asked for.
 
-use domain::address::{AccountKey, AddressError};
-use domain::asset::Asset;
-use domain::facts::payment::InvoiceTold;
+use domain::address::{AccountKey, Address, AddressError};
+use domain::amount::{Amount, Money};
+use domain::facts::payment::{Additional, Price};
 use domain::invoice::request::{Request, RequestRefusal, Wish};
 use domain::invoice::{Effect, Invoice, Terms};
 use domain::rate::price::Ratio;
 use guest::clock::rfc3339;
 use guest::{Answer, Code, Command, Fact, Problem, Role, Tx, new_id, now_ms, variable};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::{rates, settings, store};
 
@@ -26,17 +27,26 @@ pub struct Opening {
 struct Shown {
     id: String,
     status: &'static str,
-    /// EIP-681
-    uri: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_id: Option<String>,
+    price: Price,
+    due: Money,
     /// Currency for one whole unit of the asset, where it was looked up.
     #[serde(skip_serializing_if = "Option::is_none")]
     rate: Option<String>,
-    #[serde(flatten)]
-    invoice: InvoiceTold,
     tolerance_bps: u32,
+    chain: u64,
+    address: String,
+    /// EIP-681
+    uri: String,
+    received: Amount,
+    confirmed: Amount,
+    additional: Vec<Additional>,
     created_at: String,
+    expires_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     paid_at: Option<String>,
+    metadata: Map<String, Value>,
 }
 
 /// Reads the wish and looks up its rate.
@@ -100,19 +110,28 @@ pub async fn show(tx: &Tx<'_>, command: &Command, id: &str) -> Result<Answer, Pr
 }
 
 fn shown(invoice: &Invoice) -> Result<Shown, Problem> {
-    let terms = &invoice.terms;
-    let address = domain::address::Address::parse(&terms.address).map_err(misconfigured)?;
+    let (terms, sums) = (&invoice.terms, &invoice.sums);
+    let address = Address::parse(&terms.address).map_err(|error| Problem::internal(error.to_string()))?;
     let unplaced = || Problem::internal(format!("{} is not on chain {}", terms.due.asset, terms.chain));
-    let placement = Asset::on(terms.due.asset, terms.chain).ok_or_else(unplaced)?;
+    let placement = terms.due.asset.on(terms.chain).ok_or_else(unplaced)?;
     Ok(Shown {
         id: terms.id.clone(),
         status: invoice.stage.label(),
-        uri: address.payment_uri(placement, terms.due),
+        order_id: terms.order_id.clone(),
+        price: terms.price,
+        due: terms.due,
         rate: terms.rate.clone(),
-        invoice: invoice.told(),
         tolerance_bps: terms.tolerance_bps,
+        chain: terms.chain,
+        address: terms.address.clone(),
+        uri: address.payment_uri(placement, terms.due),
+        received: sums.received(),
+        confirmed: sums.confirmed(),
+        additional: invoice.additional(),
         created_at: rfc3339(terms.created_ms),
+        expires_at: rfc3339(terms.expires_ms),
         paid_at: invoice.stage.paid_ms().map(rfc3339),
+        metadata: terms.metadata.clone(),
     })
 }
 
