@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::hop::{PartitionState, Question, State};
 use crate::log::{Log, Partition, Span};
-use crate::metrics::{Metrics, Page, label};
+use crate::metrics::{Metrics, Page, Reading, label};
 use crate::wakes::Wakes;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -89,18 +89,17 @@ impl Member {
 }
 
 fn gauges(page: &mut Page, states: &[State]) {
-    let gauges: [((&str, &str, &str), fn(&State) -> usize); 5] = [
-        (("till_in_flight", "gauge", "Calls of the sink under way"), |state| state.in_flight),
-        (("till_lanes", "gauge", "Lanes with something in them"), |state| state.lanes),
-        (("till_buffered_records", "gauge", "Records in memory"), |state| state.buffered_records),
-        (("till_stopped_lanes", "gauge", "Lanes that wait for a person"), |state| state.stopped_lanes.len()),
-        (("till_ready", "gauge", "1 when nothing is wrong"), |state| usize::from(state.complaints().is_empty())),
+    let gauges: [Reading<State>; 5] = [
+        (("till_in_flight", "gauge", "Calls of the sink under way"), |state| state.in_flight as f64),
+        (("till_lanes", "gauge", "Lanes with something in them"), |state| state.lanes as f64),
+        (("till_buffered_records", "gauge", "Records in memory"), |state| state.buffered_records as f64),
+        (("till_stopped_lanes", "gauge", "Lanes that wait for a person"), |state| state.stopped_lanes.len() as f64),
+        (("till_ready", "gauge", "1 when nothing is wrong"), |state| {
+            f64::from(u8::from(state.complaints().is_empty()))
+        }),
     ];
-    for ((name, kind, help), read) in gauges {
-        let samples: Vec<_> = states.iter().map(|state| (label(&state.source), read(state) as f64)).collect();
-        // The heads are constants; only the samples are made here.
-        let head: (&'static str, &'static str, &'static str) = (name, kind, help);
-        page.family(head, samples);
+    for (head, read) in gauges {
+        page.family(head, states.iter().map(|state| (label(&state.source), read(state))));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Calling a sink: one request goes out over a kept connection, one outcome comes back. All of the bridge's calls stand behind
 //! [`Sender::send`].
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
@@ -30,7 +30,6 @@ pub struct Sender {
     target: Uri,
     token: Option<Token>,
     idle: RefCell<Vec<Connection>>,
-    calls: Cell<u64>,
 }
 
 type Connection = SendRequest<Full<Bytes>>;
@@ -51,13 +50,11 @@ impl Sender {
             authority,
             token,
             idle: RefCell::default(),
-            calls: Cell::new(0),
         })
     }
 
     /// One attempt, from connecting to the last byte of the answer, within `timeout`.
     pub async fn send(&self, request: &Request, timeout: Duration) -> Outcome {
-        self.calls.set(self.calls.get() + 1);
         tokio::time::timeout(timeout, self.call(request)).await.unwrap_or(Outcome::TimedOut)
     }
 
@@ -68,7 +65,7 @@ impl Sender {
                 Some(connection) => (connection, true),
                 None => match self.connect().await {
                     Ok(connection) => (connection, false),
-                    Err(outcome) => return outcome,
+                    Err(outcome) => return *outcome,
                 },
             };
             match connection.try_send_request(request).await {
@@ -99,14 +96,16 @@ impl Sender {
         std::iter::from_fn(|| idle.pop()).find(|connection| connection.is_ready())
     }
 
-    async fn connect(&self) -> Result<Connection, Outcome> {
-        let stream = TcpStream::connect(&self.authority).await.map_err(|error| match error.kind() {
-            ErrorKind::ConnectionRefused => Outcome::ConnectionRefused,
-            _ => Outcome::Lost(format!("{}: {error}", self.authority)),
+    async fn connect(&self) -> Result<Connection, Box<Outcome>> {
+        let stream = TcpStream::connect(&self.authority).await.map_err(|error| {
+            Box::new(match error.kind() {
+                ErrorKind::ConnectionRefused => Outcome::ConnectionRefused,
+                _ => Outcome::Lost(format!("{}: {error}", self.authority)),
+            })
         })?;
         // A request is written at once, so there is nothing to gain from waiting for more.
         let _ = stream.set_nodelay(true);
-        let lost = |error: hyper::Error| Outcome::Lost(error.to_string());
+        let lost = |error: hyper::Error| Box::new(Outcome::Lost(error.to_string()));
         let (connection, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
         tokio::task::spawn_local(driver);
         Ok(connection)

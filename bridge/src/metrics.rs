@@ -55,7 +55,9 @@ impl Metrics {
 }
 
 /// A metric's name, its kind and what it tells.
-type Head = (&'static str, &'static str, &'static str);
+pub type Head = (&'static str, &'static str, &'static str);
+/// A metric that is read from something.
+pub type Reading<T> = (Head, fn(&T) -> f64);
 
 /// Text that grows by one family of samples after the other.
 #[derive(Debug, Default)]
@@ -65,7 +67,7 @@ pub struct Page {
 
 impl Page {
     /// A family: each sample is its labels and its value.
-    pub fn family<'a>(&mut self, (name, kind, help): Head, samples: impl IntoIterator<Item = (String, f64)>) {
+    pub fn family(&mut self, (name, kind, help): Head, samples: impl IntoIterator<Item = (String, f64)>) {
         let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
         for (labels, value) in samples {
             let _ = writeln!(self.text, "{name}{{{labels}}} {value}");
@@ -74,7 +76,7 @@ impl Page {
 
     /// The counters of all sources, by name.
     pub fn sources(&mut self, sources: &[(String, std::rc::Rc<Metrics>)]) {
-        let counters: [(Head, fn(&Metrics) -> f64); 10] = [
+        let counters: [Reading<Metrics>; 10] = [
             (("till_records_total", "counter", "Records read"), |m| m.records.get() as f64),
             (("till_skipped_total", "counter", "Records that the source does not want"), |m| m.skipped.get() as f64),
             (("till_settled_total", "counter", "Records delivered and settled"), |m| m.settled.get() as f64),

@@ -1,6 +1,5 @@
 //! The life of a bridge: everything is opened and started, runs until it is told to stop, drains and ends.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Dialect, LogKind, Sink};
 use crate::error::Error;
 use crate::health::{Health, Member};
-use crate::hop::{Hop, Surroundings};
+use crate::hop::{Hop, Surroundings, Topics};
 use crate::http::Sender;
 use crate::ingress::{self, Ingress, Notice};
 use crate::log::Log;
@@ -72,7 +71,7 @@ async fn live(
         wakes: wakes.clone(),
         replica: config.replica.clone(),
         drain: config.drain,
-        topics: Rc::new(RefCell::new(BTreeMap::new())),
+        topics: Topics::default(),
     };
     let (halt, halted) = watch::channel(false);
     let (members, mut hops) = start_sources(&config, &around, &halted);

@@ -281,3 +281,101 @@ fn a_drain_is_bounded() {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     assert_eq!(house.committed("g"), 0);
 }
+
+// promise: BRIDGE: a dead letter that cannot be written stops its lane, is not committed, and readiness says so
+#[test]
+fn a_dead_letter_that_cannot_be_written_stops_its_lane() {
+    let house = House::new();
+    let sink = Sink::start(|call, _| answer(if call.data().starts_with("xx") { 422 } else { 204 }));
+    let bridge = house.start(&source(sink.address, &format!("  delivery: {{ {DEAD_LETTERS} }}\n")));
+    // Its dead letter is larger than the log takes, since the reason stands beside it.
+    house.write(vec![record("large", &"x".repeat(1_048_400)), record("large", "after")]);
+    house.write((0..20).map(|n| record(&format!("k{n}"), "good")).collect());
+    sink.wait_for(21);
+    let complaints = wait("a complaint", || Some(bridge.get("/health/ready")).filter(|(status, _)| *status == 503)).1;
+    assert!(complaints.contains("topic dead"), "{complaints}");
+    house.wait_for_commits("g", 10);
+    bridge.stop();
+    assert_eq!(
+        (house.read("dead").len(), sink.deliveries().iter().filter(|call| call.data() == "after").count()),
+        (0, 0)
+    );
+    assert!(house.committed("g") < 22, "the record that is nowhere was committed");
+}
+
+// promise: BRIDGE: with onUnauthorized: pause the source pauses, one probe at a time, and readiness says why
+#[test]
+fn a_refused_token_pauses_the_source_until_it_is_accepted() {
+    let house = House::new();
+    let sink = Sink::start(|call, before| answer(if call.is_wake() || before > 1 { 204 } else { 401 }));
+    let bridge =
+        house.start(&source(sink.address, "  concurrency: { max: 1 }\n  delivery: { onUnauthorized: pause }\n"));
+    house.write(vec![record("a", "1"), record("b", "2")]);
+    wait("a complaint", || bridge.get("/health/ready").1.contains("does not accept the token").then_some(()));
+    house.wait_for_commits("g", 2);
+    bridge.wait_until_ready();
+    assert_eq!(house.read("dead").len(), 0);
+}
+
+// promise: BRIDGE: with onExhausted: stop the lane waits after a record was given up
+#[test]
+fn with_on_exhausted_stop_the_lane_waits() {
+    let house = House::new();
+    let sink = Sink::start(|call, _| answer(if call.data() == "bad" { 400 } else { 204 }));
+    let bridge = house.start(&source(sink.address, "  delivery: { onExhausted: stop }\n"));
+    house.write(vec![record("k", "bad"), record("k", "after"), record("other", "good")]);
+    sink.wait_for(2);
+    wait("a complaint", || bridge.get("/health/ready").1.contains("refused by the sink").then_some(()));
+    assert!(!sink.deliveries().iter().any(|call| call.data() == "after"));
+}
+
+// promise: BRIDGE: ordered has one in flight per partition, unordered is free
+#[test]
+fn ordered_has_one_in_flight_a_partition_and_unordered_is_free() {
+    let most_at_once = |ordering: &str| {
+        let (house, sink) = (House::new(), Sink::start(|_, _| answer(204).after(Duration::from_millis(60))));
+        let _bridge =
+            house.start(&source(sink.address, &format!("  ordering: {ordering}\n  concurrency: {{ max: 8 }}\n")));
+        let records = (0..8).map(|n| bridge::log::NewRecord { partition: Some(0), ..record("k", &n.to_string()) });
+        house.write(records.collect());
+        let calls = sink.wait_for(8);
+        let begins: Vec<Instant> = calls.iter().map(|call| call.at).collect();
+        begins
+            .iter()
+            .map(|at| begins.iter().filter(|b| **b <= *at && *at - **b < Duration::from_millis(50)).count())
+            .max()
+            .unwrap()
+    };
+    assert_eq!(most_at_once("ordered"), 1);
+    assert!(most_at_once("unordered") > 4);
+}
+
+// promise: BRIDGE: memory is bounded by records and by bytes, whatever the lag
+#[test]
+fn memory_is_bounded_whatever_the_lag() {
+    let house = House::new();
+    let sink = Sink::start(|_, _| answer(204).after(Duration::from_secs(30)));
+    let bridge = house.start_with(&source(sink.address, "  concurrency: { max: 4 }\n"), &house.options(Duration::ZERO));
+    for round in 0..20 {
+        house.write((0..1_000).map(|n| record(&format!("{round}-{n}"), "v")).collect());
+    }
+    sink.wait_for(4);
+    let buffered = |state: &str| {
+        let after = state.split("\"buffered_records\": ").nth(1).unwrap();
+        after.split(',').next().unwrap().parse::<usize>().unwrap()
+    };
+    let most = wait("a full memory", || Some(buffered(&bridge.get("/sources").1)).filter(|buffered| *buffered >= 700));
+    assert!(most <= 2_048, "{most}");
+    assert_eq!(sink.deliveries().len(), 4);
+}
+
+// promise: BRIDGE: a structured event where delivery.format is json
+#[test]
+fn the_format_of_a_delivery_can_be_json() {
+    let (house, sink) = (House::new(), Sink::start(|_, _| answer(204)));
+    let _bridge = house.start(&source(sink.address, "  delivery: { format: json }\n"));
+    house.write(vec![record("k", "hello")]);
+    let call = sink.wait_for(1).remove(0);
+    assert_eq!(call.headers["content-type"], "application/cloudevents+json");
+    assert_eq!(call.event.attribute("key"), Some("k"));
+}

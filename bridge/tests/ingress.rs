@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use bridge::ingress::{EVENT_BYTES_MAX, Ingress, Notice};
 use bridge::log::{Log, NewTopic, Partition, Record};
@@ -250,6 +251,24 @@ async fn a_push_is_turned_away_while_the_log_is_away() {
         refused(&answer, 503, "pushed again");
         assert_eq!(answer.headers["retry-after"], "1");
         assert_eq!(*house.notices.borrow(), [Notice::TurnedAway { topic: "payment".into() }]);
+    })
+    .await;
+}
+
+// promise: BRIDGE: a sink is woken after a push had to be refused
+#[tokio::test]
+async fn a_sender_that_does_not_wait_for_the_answer_is_woken_later() {
+    local(async {
+        let nobody = BTreeMap::from([("bootstrap.servers".to_owned(), "127.0.0.1:1".to_owned())]);
+        let house = House::on(Log::kafka(nobody, "replica-0").unwrap(), tempfile::tempdir().unwrap()).await;
+        let batch = [paid("1")];
+        let push = house.push("/topics/payment", "old-payment", &batch);
+        assert!(tokio::time::timeout(Duration::from_millis(200), push).await.is_err());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while *house.notices.borrow() != [Notice::TurnedAway { topic: "payment".into() }] {
+            assert!(Instant::now() < deadline, "{:?}", house.notices.borrow());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     })
     .await;
 }

@@ -18,6 +18,7 @@ pub struct Source {
     pub name: String,
     pub namespace: String,
     pub dialect: Dialect,
+    pub file: PathBuf,
     pub line: usize,
     pub bootstrap_servers: Vec<String>,
     pub group: String,
@@ -87,6 +88,8 @@ pub struct Ping {
 #[derive(Debug, Clone)]
 pub struct Topic {
     pub name: String,
+    pub file: PathBuf,
+    pub line: usize,
     pub bootstrap_servers: Vec<String>,
     pub topic: NewTopic,
 }
@@ -123,7 +126,7 @@ pub fn read(node: &Node, resolver: Resolver, problems: &Problems) -> Option<Docu
         }
         ("Source", "till.dev/v1") => source(&mut spec, metadata, Dialect::Till, resolver, problems),
         ("PingSource", "sources.knative.dev/v1" | "sources.knative.dev/v1beta2") => ping(&mut spec, metadata, resolver),
-        ("KafkaSink", "eventing.knative.dev/v1alpha1") => topic(&mut spec, metadata),
+        ("KafkaSink", "eventing.knative.dev/v1alpha1") => topic(&mut spec, metadata, problems),
         _ => {
             problems.push(node.line, format!("`{kind}` of `{version}` is not known here"));
             return None;
@@ -165,6 +168,7 @@ fn source(
     let bootstrap_servers = broker(spec);
     let sink = resolver.read(spec, &metadata.name, &metadata.namespace);
     let mut source = Source {
+        file: problems.file.clone(),
         line: spec.line,
         dialect,
         bootstrap_servers,
@@ -334,7 +338,7 @@ fn ping_data(spec: &mut Fields) -> Option<Vec<u8>> {
     }
 }
 
-fn topic(spec: &mut Fields, metadata: Metadata) -> Option<Document> {
+fn topic(spec: &mut Fields, metadata: Metadata, problems: &Problems) -> Option<Document> {
     if let Some(mut auth) = spec.fields("auth") {
         auth.unsupported("secret", "this build has no credentials for brokers yet");
         auth.finish();
@@ -347,7 +351,8 @@ fn topic(spec: &mut Fields, metadata: Metadata) -> Option<Document> {
         replication: positive(spec, "replicationFactor").unwrap_or(1),
         retention: spec.duration("retention").filter(|retention| *retention > Duration::ZERO),
     };
-    Some(Document::Topic(Topic { name: metadata.name, bootstrap_servers: servers, topic }))
+    let (file, line) = (problems.file.clone(), spec.line);
+    Some(Document::Topic(Topic { name: metadata.name, file, line, bootstrap_servers: servers, topic }))
 }
 
 fn positive(spec: &mut Fields, field: &str) -> Option<i32> {

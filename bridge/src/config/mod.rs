@@ -15,7 +15,6 @@ use std::time::Duration;
 pub use delivery::{Delivery, Dialect};
 pub use documents::{KeyType, Ping, Reply, Source, Topic};
 pub use fields::Problem;
-pub use filter::Filter;
 pub use sink::Sink;
 
 use crate::log::NewTopic;
@@ -98,7 +97,7 @@ impl Config {
         for (file, text) in texts {
             problems.extend(config.read(file, text, resolver));
         }
-        problems.extend(config.cross_check(texts));
+        problems.extend(config.cross_check());
         problems.sort();
         problems.dedup();
         if problems.is_empty() { Ok(config) } else { Err(problems) }
@@ -142,14 +141,13 @@ impl Config {
     }
 
     /// What no document can see alone.
-    fn cross_check(&self, texts: &[(PathBuf, String)]) -> Vec<Problem> {
-        let file = texts.first().map(|(file, _)| file.as_path()).unwrap_or(Path::new("-"));
+    fn cross_check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for source in &self.sources {
             if let Some((line, name)) = &source.delivery.dead_letter_sink
                 && self.dead_letter_topic(source).is_none()
             {
-                problems.push(problem(file, *line, format!("there is no KafkaSink `{name}` for dead letters")));
+                problems.push(problem(&source.file, *line, format!("there is no KafkaSink `{name}` for dead letters")));
             }
         }
         let mut seen = BTreeMap::new();
@@ -157,20 +155,21 @@ impl Config {
             if let Some(first) = seen.insert(&source.group, &source.name) {
                 let text =
                     format!("the sources `{first}` and `{}` have one consumerGroup `{}`", source.name, source.group);
-                problems.push(problem(file, source.line, text));
+                problems.push(problem(&source.file, source.line, text));
             }
         }
         if self.log == LogKind::Kafka {
-            problems.extend(self.one_cluster(file));
+            problems.extend(self.one_cluster());
         }
         problems
     }
 
-    fn one_cluster(&self, file: &Path) -> Option<Problem> {
-        let all = self.sources.iter().map(|source| (source.line, &source.bootstrap_servers));
-        let mut all = all.chain(self.topics.iter().map(|topic| (0, &topic.bootstrap_servers)));
-        let (_, first) = all.next()?;
-        let (line, _) = all.find(|(_, servers)| *servers != first)?;
+    fn one_cluster(&self) -> Option<Problem> {
+        let sources = self.sources.iter().map(|source| (&source.file, source.line, &source.bootstrap_servers));
+        let topics = self.topics.iter().map(|topic| (&topic.file, topic.line, &topic.bootstrap_servers));
+        let mut all = sources.chain(topics);
+        let (_, _, first) = all.next()?;
+        let (file, line, _) = all.find(|(_, _, servers)| *servers != first)?;
         Some(problem(file, line, "documents with different bootstrapServers need one bridge each"))
     }
 }

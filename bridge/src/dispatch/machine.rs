@@ -130,6 +130,7 @@ impl<R: Clone> Machine<R> {
         self.full
     }
 
+    #[cfg(test)]
     pub fn slots(&self) -> Vec<Slot> {
         self.partitions.keys().copied().collect()
     }

@@ -4,7 +4,7 @@
 mod settle;
 mod state;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
@@ -28,6 +28,8 @@ use crate::{reply, request};
 use settle::Settling;
 pub use state::{PartitionState, State};
 
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// What a hop needs from the rest of the bridge.
 #[derive(Clone)]
 pub struct Surroundings {
@@ -36,8 +38,14 @@ pub struct Surroundings {
     pub wakes: Wakes,
     pub replica: String,
     pub drain: Duration,
-    /// The topics that exist, shared by all sources.
-    pub topics: Rc<RefCell<BTreeMap<String, i32>>>,
+    pub topics: Topics,
+}
+
+/// The topics that exist, as far as was looked; shared by all sources.
+#[derive(Clone, Default)]
+pub struct Topics {
+    found: Rc<RefCell<BTreeMap<String, i32>>>,
+    looked_at: Rc<Cell<Option<Instant>>>,
 }
 
 /// Asks a running hop for its state.
@@ -364,12 +372,11 @@ impl<'a> Running<'a> {
     /// The reply's records wait to be written, if they ever can be.
     async fn reply(&mut self, id: DeliveryId, events: &[event::Event], record: &Rc<Record>) -> Verdict {
         let (reply, topics) = (&self.hop.source.reply, &self.hop.around.topics);
-        if reply::names_unknown_topic(reply, events, &topics.borrow())
-            && let Ok(found) = self.hop.around.log.topics().await
-        {
-            *topics.borrow_mut() = found;
+        if reply::names_unknown_topic(reply, events, &topics.found.borrow()) {
+            topics.look(&self.hop.around.log).await;
         }
-        match reply::records_of(reply, events, &topics.borrow()) {
+        let records = reply::records_of(reply, events, &topics.found.borrow());
+        match records {
             Ok(records) => {
                 self.settling.push(settle::Write { id, records, record: Rc::clone(record), dead_letter: false });
                 Verdict::Reply
@@ -440,6 +447,19 @@ impl<'a> Running<'a> {
         {
             stopping.closed = true;
             self.control.close();
+        }
+    }
+}
+
+impl Topics {
+    /// Looks again, unless that was done just now: many bad replies must not become many questions.
+    async fn look(&self, log: &Log) {
+        if self.looked_at.get().is_some_and(|at| at.elapsed() < LOOK_AGAIN_AFTER) {
+            return;
+        }
+        if let Ok(found) = log.topics().await {
+            *self.found.borrow_mut() = found;
+            self.looked_at.set(Some(Instant::now()));
         }
     }
 }

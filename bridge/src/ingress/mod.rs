@@ -36,7 +36,7 @@ pub enum Notice {
     Written { topic: String, events: usize },
     /// The sender, whose topic this is, asks to be woken then.
     WakeAt { topic: String, at: Timestamp },
-    /// A push was turned away for no fault of its own: wake its sender later, so that it comes again.
+    /// A push was not written, or its sender did not wait for the answer: wake it later, so that it comes again.
     TurnedAway { topic: String },
 }
 
@@ -86,9 +86,11 @@ impl Ingress {
         let Push { records, wake_at } = push;
         let events = records.len();
         if events > 0 {
+            let unheard = Unheard { ingress: self, topic: &topic };
             let written = tokio::time::timeout(APPEND_TIMEOUT, self.log.append(records)).await;
             let written = written.unwrap_or_else(|_| Err(Error::Unavailable("it did not answer in time".into())));
-            written.map_err(|error| self.not_written(&topic, &error))?;
+            written.map_err(not_written)?;
+            unheard.forget();
             (self.notice)(Notice::Written { topic: topic.clone(), events });
         }
         if let Some(at) = wake_at {
@@ -97,21 +99,39 @@ impl Ingress {
         Ok(())
     }
 
-    fn not_written(&self, topic: &str, error: &Error) -> Refusal {
-        match error {
-            Error::Record { fault: Fault::TooLarge, reason, .. } => Refusal::TooLarge(reason.clone()),
-            Error::Record { fault: Fault::Invalid, reason, .. } => Refusal::Malformed(reason.clone()),
-            // The sender cannot help it when its topic is missing or closed to the bridge.
-            error => {
-                tracing::warn!(topic, %error, "a push was turned away");
-                self.turn_away(topic.to_owned(), "the log does not take records now")
-            }
-        }
-    }
-
     fn turn_away(&self, topic: String, reason: &'static str) -> Refusal {
         (self.notice)(Notice::TurnedAway { topic });
         Refusal::Away(reason)
+    }
+}
+
+/// A push that has not been written yet. Dropped, also because its sender did not wait for the answer, it says so.
+struct Unheard<'a> {
+    ingress: &'a Ingress,
+    topic: &'a str,
+}
+
+impl Unheard<'_> {
+    fn forget(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unheard<'_> {
+    fn drop(&mut self) {
+        (self.ingress.notice)(Notice::TurnedAway { topic: self.topic.to_owned() });
+    }
+}
+
+fn not_written(error: Error) -> Refusal {
+    match error {
+        Error::Record { fault: Fault::TooLarge, reason, .. } => Refusal::TooLarge(reason),
+        Error::Record { fault: Fault::Invalid, reason, .. } => Refusal::Malformed(reason),
+        // The sender cannot help it when its topic is missing or closed to the bridge.
+        error => {
+            tracing::warn!(%error, "a push was turned away");
+            Refusal::Away("the log does not take records now")
+        }
     }
 }
 

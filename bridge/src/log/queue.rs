@@ -197,3 +197,72 @@ impl Queue {
 fn waiting_weight(happening: &Happening) -> usize {
     if let Happening::Record(record) = happening { record.size() } else { 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{Alarm, Record, Release, Revoked};
+
+    fn record(topic: &str, offset: i64) -> Happening {
+        let (partition, headers) = (Partition::new(topic, 0), Vec::new());
+        let value = Some(bytes::Bytes::from_static(b"0123456789"));
+        Happening::Record(Record { partition, offset, timestamp_ms: None, key: None, headers, value })
+    }
+
+    fn offset(happening: Option<Happening>) -> i64 {
+        let Some(Happening::Record(record)) = happening else { panic!("{happening:?}") };
+        record.offset
+    }
+
+    #[tokio::test]
+    async fn alarms_overtake_records_and_records_keep_their_order() {
+        let queue = Queue::new(10, 1_000);
+        let mut feed = Feed::new(&queue);
+        queue.push(record("a", 0));
+        queue.push(record("a", 1));
+        queue.push_urgent(Happening::Alarm(Alarm::Cleared));
+        assert!(matches!(feed.next_urgent().await, Some(Happening::Alarm(_))));
+        assert_eq!(offset(feed.next().await), 0);
+        assert_eq!(offset(feed.try_next()), 1);
+        queue.end();
+        assert!(feed.next().await.is_none());
+    }
+
+    #[test]
+    fn the_queue_is_full_by_records_or_by_bytes_and_has_room_again_at_half() {
+        for queue in [Queue::new(4, 1_000), Queue::new(100, 40)] {
+            let mut feed = Feed::new(&queue);
+            (0..4).for_each(|offset| queue.push(record("a", offset)));
+            assert!(queue.is_full());
+            drop(feed.try_next());
+            assert!(!queue.wait_for_room(Duration::from_millis(1)));
+            drop((feed.try_next(), feed.try_next()));
+            assert!(queue.wait_for_room(Duration::from_millis(1)));
+        }
+    }
+
+    #[test]
+    fn what_waits_of_a_revoked_partition_is_forgotten() {
+        let queue = Queue::new(4, 1_000);
+        let mut feed = Feed::new(&queue);
+        queue.push(record("gone", 0));
+        queue.push(record("stays", 7));
+        queue.forget(&[Partition::new("gone", 0)]);
+        assert_eq!(offset(feed.try_next()), 7);
+        assert!(feed.try_next().is_none());
+    }
+
+    #[test]
+    fn a_feed_that_is_dropped_holds_up_no_rebalance() {
+        let queue = Queue::new(4, 1_000);
+        let feed = Feed::new(&queue);
+        let (release, released) = Release::new();
+        queue.push_urgent(Happening::Revoked(Revoked { partitions: vec![], lost: false, release }));
+        drop(feed);
+        assert_eq!(
+            released.recv_timeout(Duration::from_secs(10)),
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected)
+        );
+        assert!(queue.is_abandoned());
+    }
+}

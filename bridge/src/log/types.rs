@@ -170,7 +170,8 @@ pub struct Group {
     pub source: String,
     pub group: String,
     pub topics: Vec<String>,
-    /// This process's name, the same after a restart: the static member's id and, with the group, the transactional id.
+    /// This process's name, the same after a restart: with the source's, the static member's id, and with the group's, the
+    /// transactional id.
     pub replica: String,
     pub initial: Initial,
     /// Bounds of what waits in the feed to be taken.

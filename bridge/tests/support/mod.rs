@@ -1,5 +1,8 @@
 //! A bridge on an embedded log, and a sink that says what a test wants and remembers what it was told.
 
+// Each file of tests uses its own part of this.
+#![allow(dead_code, clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -273,16 +276,8 @@ impl Bridge {
         self.exchange(&format!("GET {path} HTTP/1.1\r\nhost: bridge\r\nconnection: close\r\n\r\n"))
     }
 
-    /// Sends a request as it is.
     pub fn exchange(&self, request: &str) -> Option<(u16, String)> {
-        use std::io::{Read as _, Write as _};
-        let mut stream = std::net::TcpStream::connect(self.address).ok()?;
-        stream.set_read_timeout(Some(DEADLINE)).ok()?;
-        stream.write_all(request.as_bytes()).ok()?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).ok()?;
-        let (head, body) = text.split_once("\r\n\r\n")?;
-        Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+        try_exchange(self.address, request)
     }
 
     pub fn wait_until_ready(&self) {
@@ -296,6 +291,18 @@ impl Drop for Bridge {
             self.end();
         }
     }
+}
+
+/// Sends a request as it is, and answers status and body.
+pub fn try_exchange(address: SocketAddr, request: &str) -> Option<(u16, String)> {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(DEADLINE)).ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
 }
 
 /// Looks until there is something, within the deadline.

@@ -3,6 +3,7 @@
 
 mod codec;
 mod reader;
+mod retention;
 mod sql;
 mod writer;
 
@@ -198,10 +199,13 @@ impl Members {
     fn enter(&self, member: &Arc<Member>) -> Result<(), Error> {
         let mut members = self.0.lock().expect("no holder panics");
         members.retain(|member| member.strong_count() > 0);
-        let name = &member.group.group;
-        let here = |other: &Arc<Member>| other.group.group == *name && !other.left.load(Ordering::Acquire);
-        if members.iter().filter_map(Weak::upgrade).any(|other| here(&other)) {
-            let reason = format!("the group {name} has its one member already: the embedded log shares no partitions");
+        let (name, topics) = (&member.group.group, &member.group.topics);
+        let shares = |other: &Arc<Member>| {
+            let same = other.group.group == *name && other.group.topics.iter().any(|topic| topics.contains(topic));
+            same && !other.left.load(Ordering::Acquire)
+        };
+        if members.iter().filter_map(Weak::upgrade).any(|other| shares(&other)) {
+            let reason = format!("the group {name} reads a topic twice: the embedded log shares no partitions");
             return Err(Error::Config(reason));
         }
         members.push(Arc::downgrade(member));

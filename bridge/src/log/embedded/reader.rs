@@ -33,12 +33,14 @@ struct Reader {
     known: HashSet<Partition>,
     missing: HashSet<String>,
     first_look: bool,
+    /// The file could not be read the last time.
+    away: bool,
 }
 
 pub(super) fn start(member: Arc<Member>, file: Connection) -> Result<(), Error> {
     let name = format!("log-{}", member.group.source);
     let (readings, known, missing) = (Vec::new(), HashSet::new(), HashSet::new());
-    let reader = Reader { member, file, readings, known, missing, first_look: true };
+    let reader = Reader { member, file, readings, known, missing, first_look: true, away: false };
     let thread = std::thread::Builder::new().name(name).spawn(move || reader.run());
     thread.map(drop).map_err(|error| Error::Config(format!("no thread for the source: {error}")))
 }
@@ -46,12 +48,23 @@ pub(super) fn start(member: Arc<Member>, file: Connection) -> Result<(), Error> 
 impl Reader {
     fn run(mut self) {
         while !self.is_over() {
-            if let Err(error) = self.turn() {
-                self.alarm(Alarm::Unavailable(error.to_string()));
-                self.member.queue.wait_for_nudge(Duration::from_secs(1));
+            match self.turn() {
+                Ok(()) if self.away => {
+                    self.away = false;
+                    self.alarm(Alarm::Cleared);
+                }
+                Ok(()) => {}
+                Err(error) => self.wait_out(&error),
             }
         }
         self.leave();
+    }
+
+    fn wait_out(&mut self, error: &Error) {
+        if !std::mem::replace(&mut self.away, true) {
+            self.alarm(Alarm::Unavailable(error.to_string()));
+        }
+        self.member.queue.wait_for_nudge(Duration::from_secs(1));
     }
 
     fn is_over(&self) -> bool {

@@ -16,10 +16,6 @@ const RECORD_BYTES_MAX: usize = 1_048_588;
 /// As a Kafka broker's `offset.metadata.max.bytes` is by default.
 const METADATA_BYTES_MAX: usize = 4_096;
 const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
-/// What a group has still to read is kept for this many retention times.
-const RETENTION_UNREAD_TIMES: i64 = 4;
-/// Records that one pass of retention looks at in one partition.
-const EXPIRE_MAX: i64 = 10_000;
 const OFFSET_BITS: i64 = 44;
 /// The version of schema.sql.
 const SCHEMA: i64 = 1;
@@ -189,7 +185,7 @@ pub(super) fn read(
 }
 
 fn record(held: &Held, row: &Row) -> Result<Record, Error> {
-    let offset = row.get::<_, i64>(0)? & ((1 << OFFSET_BITS) - 1);
+    let offset = offset_of(row.get(0)?);
     let bytes = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<Vec<u8>>>(column)?.map(Bytes::from));
     let headers = codec::decode(bytes(3)?.unwrap_or_default())
         .ok_or_else(|| Error::Config(format!("{} holds broken headers at {offset}", held.partition)))?;
@@ -202,57 +198,16 @@ pub(super) fn offset_at(file: &Connection, held: &Held, instant_ms: i64) -> Resu
     let select = "SELECT min(place) FROM records WHERE place >= ? AND place < ? AND timestamp_ms >= ?";
     let range = params![place(held.id, 0), place(held.id + 1, 0), instant_ms];
     let first: Option<i64> = file.prepare_cached(select)?.query_row(range, |row| row.get(0))?;
-    Ok(first.map_or(held.span.end, |place| place & ((1 << OFFSET_BITS) - 1)))
+    Ok(first.map_or(held.span.end, |place| offset_of(place)))
 }
 
-/// Deletes what is older than its topic keeps, a bounded number of records of each partition. What a group has still to read
-/// stays some retention times longer, so that a laptop may be closed for a fortnight.
-pub(super) fn expire(file: &Connection, now_ms: i64) -> Result<usize, Error> {
-    let mut deleted = 0;
-    for (topic, retention_ms) in retentions(file)? {
-        for held in partitions(file, &topic)? {
-            let read = first_cut(file, &held, now_ms - retention_ms)?.min(unread(file, &held)?);
-            let stale = first_cut(file, &held, now_ms - retention_ms.saturating_mul(RETENTION_UNREAD_TIMES))?;
-            deleted += cut(file, &held, read.max(stale))?;
-        }
-    }
-    Ok(deleted)
-}
-
-fn retentions(file: &Connection) -> Result<Vec<(String, i64)>, Error> {
-    let mut select = file.prepare_cached("SELECT name, retention_ms FROM topics")?;
-    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// The offset of the first record not older than the instant, among the first [`EXPIRE_MAX`].
-fn first_cut(file: &Connection, held: &Held, before_ms: i64) -> Result<i64, Error> {
-    let looked = (held.span.start + EXPIRE_MAX).min(held.span.end);
-    let select = "SELECT min(place) FROM records WHERE place >= ? AND place < ? AND timestamp_ms >= ?";
-    let range = params![place(held.id, held.span.start), place(held.id, looked), before_ms];
-    let first: Option<i64> = file.prepare_cached(select)?.query_row(range, |row| row.get(0))?;
-    Ok(first.map_or(looked, |place| place & ((1 << OFFSET_BITS) - 1)))
-}
-
-/// The lowest offset that a group has still to read.
-fn unread(file: &Connection, held: &Held) -> Result<i64, Error> {
-    let select = "SELECT min(next) FROM commits WHERE topic = ? AND number = ?";
-    let keys = params![&*held.partition.topic, held.partition.number];
-    let lowest: Option<i64> = file.prepare_cached(select)?.query_row(keys, |row| row.get(0))?;
-    Ok(lowest.unwrap_or(held.span.end))
-}
-
-fn cut(file: &Connection, held: &Held, start: i64) -> Result<usize, Error> {
-    if start <= held.span.start {
-        return Ok(0);
-    }
-    file.prepare_cached("UPDATE partitions SET start = ? WHERE id = ?")?.execute([start, held.id])?;
-    let delete = "DELETE FROM records WHERE place >= ? AND place < ?";
-    Ok(file.prepare_cached(delete)?.execute([place(held.id, held.span.start), place(held.id, start)])?)
-}
-
-fn place(id: i64, offset: i64) -> i64 {
+/// Where a record stands in the table.
+pub(super) fn place(id: i64, offset: i64) -> i64 {
     (id << OFFSET_BITS) + offset
+}
+
+pub(super) fn offset_of(place: i64) -> i64 {
+    place & ((1 << OFFSET_BITS) - 1)
 }
 
 impl From<rusqlite::Error> for Error {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::sql;
+use super::retention;
 use crate::log::Error;
 
 /// Changes that are made in one transaction at most.
@@ -123,7 +123,7 @@ fn gave_up() -> Error {
 fn expire(file: &mut Connection) {
     let deleted = (|| {
         let transaction = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let deleted = sql::expire(&transaction, now_ms())?;
+        let deleted = retention::expire(&transaction, now_ms())?;
         transaction.commit()?;
         Ok::<_, Error>(deleted)
     })();

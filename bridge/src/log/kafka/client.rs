@@ -88,7 +88,7 @@ impl Properties {
     /// A member of a group.
     pub(super) fn member(&self, group: &Group) -> Result<BaseConsumer<Client>, Error> {
         let mut config = self.config(CONSUMER_DEFAULTS, CONSUMER_FIXED, &group.source);
-        config.set("group.id", &group.group).set("group.instance.id", &group.replica);
+        config.set("group.id", &group.group).set("group.instance.id", instance(group));
         create(config, Client)
     }
 
@@ -121,6 +121,11 @@ impl Properties {
         config.set_log_level(RDKafkaLogLevel::Warning);
         config
     }
+}
+
+/// The name of a member, the same after a restart. The source is in it because two of them may share a group.
+pub(super) fn instance(group: &Group) -> String {
+    format!("{}-{}", group.replica, group.source)
 }
 
 fn create<C, T: FromClientConfigAndContext<C>>(config: ClientConfig, context: C) -> Result<T, Error>

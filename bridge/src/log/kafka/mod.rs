@@ -65,7 +65,7 @@ impl Cluster {
         let consumer = Arc::new(self.properties.member(&group)?);
         let owned = Arc::new(Mutex::new(HashSet::new()));
         let committer = Committer { consumer: Arc::clone(&consumer), owned: Arc::clone(&owned) };
-        let id = format!("{}-{}", group.group, group.replica);
+        let id = format!("{}-{}", group.group, client::instance(&group));
         let writer = Writer::start(self.properties.clone(), id, Some(committer))?;
         let queue = Queue::new(group.waiting_max, group.waiting_bytes_max);
         let feed = Feed::new(&queue);

@@ -1,5 +1,5 @@
 //! The thread that writes to a cluster: records and offsets come in over a channel and leave in transactions of one
-//! producer, each of them all or nothing. What waits together goes together.
+//! producer, each of them all or nothing. Records without offsets that wait together go together.
 //!
 //! A transaction whose end is not known (a time-out in its commit) is settled by the next producer of the same transactional
 //! id, which finishes or undoes it, and then by looking whether its offsets are there.
@@ -105,15 +105,18 @@ impl Transactions {
         }
     }
 
-    /// Tries all together; when one call spoils it, each alone.
+    /// Tries all together; when one call spoils it, each alone. Offsets are never put together with those of another call:
+    /// they cover what that call failed to write.
     fn perform(&mut self, calls: Vec<Call>) {
-        let outcome = self.attempt(&calls);
-        let one_is_to_blame = matches!(outcome, Err(Error::Record { .. } | Error::Metadata(_) | Error::NotOurs(_)));
-        let alone = one_is_to_blame && calls.len() > 1;
+        if self.committer.is_none() && calls.len() > 1 {
+            let outcome = self.attempt(&calls);
+            if !matches!(outcome, Err(Error::Record { .. })) {
+                return calls.into_iter().for_each(|call| tell(call, outcome.clone()));
+            }
+        }
         for call in calls {
-            let outcome = if alone { self.attempt(std::slice::from_ref(&call)) } else { outcome.clone() };
-            // Who has gone meanwhile finds it written as a whole, or not at all.
-            let _ = call.answer.send(outcome);
+            let outcome = self.attempt(std::slice::from_ref(&call));
+            tell(call, outcome);
         }
     }
 
@@ -222,6 +225,11 @@ impl Transactions {
         };
         fault(code).map(|fault| Err((fault, code.to_string()))).ok_or_else(|| error(code, &code.to_string()))
     }
+}
+
+/// Who has gone meanwhile finds it written as a whole, or not at all.
+fn tell(call: Call, outcome: Result<(), Error>) {
+    let _ = call.answer.send(outcome);
 }
 
 fn send(producer: &Producer, index: usize, record: &NewRecord) -> Result<(), Error> {
