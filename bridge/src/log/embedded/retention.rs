@@ -36,7 +36,7 @@ fn first_cut(file: &Connection, held: &Held, before_ms: i64) -> Result<i64, Erro
     let select = "SELECT min(place) FROM records WHERE place >= ? AND place < ? AND timestamp_ms >= ?";
     let range = params![place(held.id, held.span.start), place(held.id, looked), before_ms];
     let first: Option<i64> = file.prepare_cached(select)?.query_row(range, |row| row.get(0))?;
-    Ok(first.map_or(looked, |place| offset_of(place)))
+    Ok(first.map_or(looked, offset_of))
 }
 
 /// The lowest offset that a group has still to read.

@@ -198,7 +198,7 @@ pub(super) fn offset_at(file: &Connection, held: &Held, instant_ms: i64) -> Resu
     let select = "SELECT min(place) FROM records WHERE place >= ? AND place < ? AND timestamp_ms >= ?";
     let range = params![place(held.id, 0), place(held.id + 1, 0), instant_ms];
     let first: Option<i64> = file.prepare_cached(select)?.query_row(range, |row| row.get(0))?;
-    Ok(first.map_or(held.span.end, |place| offset_of(place)))
+    Ok(first.map_or(held.span.end, offset_of))
 }
 
 /// Where a record stands in the table.
