@@ -243,7 +243,7 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    fn start(log: Log, config: Config) -> Bridge {
+    pub fn start(log: Log, config: Config) -> Bridge {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -306,13 +306,17 @@ pub fn try_exchange(address: SocketAddr, request: &str) -> Option<(u16, String)>
 }
 
 /// Looks until there is something, within the deadline.
-pub fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn wait<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait_within(DEADLINE, what, look)
+}
+
+pub fn wait_within<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(begun.elapsed() < DEADLINE, "waited in vain for {what}");
+        assert!(begun.elapsed() < deadline, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
