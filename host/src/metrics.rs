@@ -97,8 +97,8 @@ impl Report {
         });
         self.family(&mut text, "till_host_last_invocation_seconds", "gauge", "When a component last answered.", last);
         if let Some(bytes) = resident_bytes() {
-            let _ = write!(text, "# HELP process_resident_memory_bytes Memory of this process.\n");
-            let _ = write!(text, "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes {bytes}\n");
+            let _ = writeln!(text, "# HELP process_resident_memory_bytes Memory of this process.");
+            let _ = writeln!(text, "# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes {bytes}");
         }
         text
     }
@@ -111,7 +111,7 @@ impl Report {
         help: &str,
         values: impl Fn(&ComponentReport) -> Vec<(String, String)>,
     ) {
-        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
         for one in &self.components {
             for (labels, value) in values(one) {
                 let _ = writeln!(text, "{name}{{component=\"{}\"{labels}}} {value}", one.component);

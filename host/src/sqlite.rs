@@ -102,7 +102,7 @@ fn execute(
     bytes_max: usize,
 ) -> Result<QueryResult, Error> {
     let mut prepared = connection.prepare(statement)?;
-    let columns: Vec<String> = prepared.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = prepared.column_names().map(str::to_owned).collect();
     let mut rows = prepared.query(rusqlite::params_from_iter(parameters.into_iter().map(parameter)))?;
     let (mut found, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {

@@ -1,6 +1,8 @@
 //! `spin:postgres`: an open takes a connection out of the component's pool, a drop gives it back, and the pool rolls back
 //! whatever was left open before anybody else gets it.
 
+#![expect(clippy::result_large_err, reason = "the error is the interface's own type")]
+
 mod pool;
 mod values;
 

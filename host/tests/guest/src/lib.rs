@@ -104,7 +104,7 @@ async fn on_sqlite(path: &str, argument: &str) -> Result<String, sqlite::Error> 
     }
 }
 
-async fn on_postgres(path: &str) -> Result<String, pg::Error> {
+async fn on_postgres(path: &str) -> Result<String, Box<pg::Error>> {
     let address = variables::get("database_url").await.unwrap_or_default();
     let db = pg::Connection::open(address).await?;
     match path {
