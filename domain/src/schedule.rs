@@ -132,7 +132,8 @@ impl Schedule {
         let mut runs: Vec<i64> = Vec::new();
         let mut local = self.furthest_local(until_ms);
         let mut inclusive = true;
-        while let Some(instant_ms) = local.and_then(|local| self.cron.find_previous_occurrence(&local, inclusive).ok()) {
+        while let Some(instant_ms) = local.and_then(|local| self.cron.find_previous_occurrence(&local, inclusive).ok())
+        {
             local = Some(instant_ms);
             inclusive = false;
             let Some(instant_ms) = self.instant_ms(instant_ms) else { break };
@@ -209,7 +210,13 @@ mod tests {
     #[test]
     fn a_daily_run_follows_the_local_clock() {
         let nightly = schedule("30 3 * * *", "Europe/Vienna", CatchUp::Latest);
-        check(&nightly, "2026-01-10T02:29:59Z", "2026-01-10T02:30:00Z", &["2026-01-10T02:30:00Z"], "2026-01-11T02:30:00Z");
+        check(
+            &nightly,
+            "2026-01-10T02:29:59Z",
+            "2026-01-10T02:30:00Z",
+            &["2026-01-10T02:30:00Z"],
+            "2026-01-11T02:30:00Z",
+        );
         check(&nightly, "2026-07-10T01:00:00Z", "2026-07-10T01:29:59Z", &[], "2026-07-10T01:30:00Z");
     }
 
@@ -219,13 +226,25 @@ mod tests {
         // Vienna goes from 02:00 to 03:00 local, at 01:00 UTC.
         let skipped = schedule("30 2 * * *", "Europe/Vienna", CatchUp::Latest);
         check(&skipped, "2026-03-28T12:00:00Z", "2026-03-29T00:59:59Z", &[], "2026-03-29T01:00:00Z");
-        check(&skipped, "2026-03-28T12:00:00Z", "2026-03-29T01:00:00Z", &["2026-03-29T01:00:00Z"], "2026-03-30T00:30:00Z");
+        check(
+            &skipped,
+            "2026-03-28T12:00:00Z",
+            "2026-03-29T01:00:00Z",
+            &["2026-03-29T01:00:00Z"],
+            "2026-03-30T00:30:00Z",
+        );
     }
 
     #[test]
     fn several_skipped_local_times_run_together_once() {
         let often = schedule("*/20 2 * * *", "Europe/Vienna", CatchUp::All { max: 10 });
-        check(&often, "2026-03-28T12:00:00Z", "2026-03-29T03:00:00Z", &["2026-03-29T01:00:00Z"], "2026-03-30T00:00:00Z");
+        check(
+            &often,
+            "2026-03-28T12:00:00Z",
+            "2026-03-29T03:00:00Z",
+            &["2026-03-29T01:00:00Z"],
+            "2026-03-30T00:00:00Z",
+        );
     }
 
     // promise: DOMAIN: a repeated local time runs once
@@ -233,9 +252,21 @@ mod tests {
     fn a_repeated_local_time_runs_once() {
         // Vienna goes from 03:00 back to 02:00 local, at 01:00 UTC.
         let repeated = schedule("30 2 * * *", "Europe/Vienna", CatchUp::All { max: 10 });
-        check(&repeated, "2026-10-24T12:00:00Z", "2026-10-25T12:00:00Z", &["2026-10-25T00:30:00Z"], "2026-10-26T01:30:00Z");
+        check(
+            &repeated,
+            "2026-10-24T12:00:00Z",
+            "2026-10-25T12:00:00Z",
+            &["2026-10-25T00:30:00Z"],
+            "2026-10-26T01:30:00Z",
+        );
         check(&repeated, "2026-10-25T00:30:00Z", "2026-10-25T01:10:00Z", &[], "2026-10-26T01:30:00Z");
-        check(&repeated, "2026-10-25T00:00:00Z", "2026-10-25T01:10:00Z", &["2026-10-25T00:30:00Z"], "2026-10-26T01:30:00Z");
+        check(
+            &repeated,
+            "2026-10-25T00:00:00Z",
+            "2026-10-25T01:10:00Z",
+            &["2026-10-25T00:30:00Z"],
+            "2026-10-26T01:30:00Z",
+        );
     }
 
     // promise: DOMAIN: catch-up decides what of a missed night runs in the morning
@@ -253,7 +284,13 @@ mod tests {
     #[test]
     fn a_run_that_is_a_little_late_is_no_missed_one() {
         let hourly = schedule("0 * * * *", "UTC", CatchUp::None);
-        check(&hourly, "2026-01-10T04:30:00Z", "2026-01-10T05:00:59Z", &["2026-01-10T05:00:00Z"], "2026-01-10T06:00:00Z");
+        check(
+            &hourly,
+            "2026-01-10T04:30:00Z",
+            "2026-01-10T05:00:59Z",
+            &["2026-01-10T05:00:00Z"],
+            "2026-01-10T06:00:00Z",
+        );
     }
 
     #[test]
@@ -265,7 +302,13 @@ mod tests {
     #[test]
     fn seconds_may_stand_before_the_five_fields() {
         let often = schedule("*/30 * * * * *", "UTC", CatchUp::Latest);
-        check(&often, "2026-01-10T05:00:00Z", "2026-01-10T05:00:31Z", &["2026-01-10T05:00:30Z"], "2026-01-10T05:01:00Z");
+        check(
+            &often,
+            "2026-01-10T05:00:00Z",
+            "2026-01-10T05:00:31Z",
+            &["2026-01-10T05:00:30Z"],
+            "2026-01-10T05:01:00Z",
+        );
     }
 
     #[test]

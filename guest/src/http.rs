@@ -150,7 +150,11 @@ impl Request {
         let response = spin_sdk::http::send(self.into_http()?).await;
         let (head, body) = response.map_err(|error| Failure::Unreachable(error.to_string()))?.into_parts();
         let body = Limited::new(body, bytes_max).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() { Failure::TooLong(bytes_max) } else { Failure::Unreachable(error.to_string()) }
+            if error.is::<LengthLimitError>() {
+                Failure::TooLong(bytes_max)
+            } else {
+                Failure::Unreachable(error.to_string())
+            }
         })?;
         Ok(Response { status: head.status.as_u16(), headers: head.headers, body: body.to_bytes() })
     }
@@ -161,7 +165,8 @@ impl Request {
         }
         let mut request = ::http::Request::new(Full::new(self.body));
         *request.method_mut() = self.method;
-        *request.uri_mut() = self.url.parse().map_err(|error| Failure::NotARequest(format!("{}: {error}", self.url)))?;
+        *request.uri_mut() =
+            self.url.parse().map_err(|error| Failure::NotARequest(format!("{}: {error}", self.url)))?;
         *request.headers_mut() = self.headers;
         Ok(request)
     }

@@ -66,15 +66,8 @@ pub async fn keep(tx: &Tx<'_>, key: &Key, outcome: &Outcome) -> Result<(), Probl
         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (principal, key) DO NOTHING";
     let body = String::from_utf8_lossy(&outcome.body);
     let status = i64::from(outcome.status.as_u16());
-    let params = params![
-        &key.principal,
-        &key.key,
-        &key.fingerprint,
-        status,
-        &outcome.content_type,
-        body.into_owned(),
-        now_ms()
-    ];
+    let params =
+        params![&key.principal, &key.key, &key.fingerprint, status, &outcome.content_type, body.into_owned(), now_ms()];
     tx.execute_one(sql, params).await
 }
 

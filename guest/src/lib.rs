@@ -17,6 +17,7 @@ mod request;
 mod serve;
 pub mod sql;
 mod telling;
+mod token;
 mod variables;
 mod work;
 

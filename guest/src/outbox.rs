@@ -182,7 +182,8 @@ async fn lease(db: &Db, subjects: Vec<String>) -> Result<Leased, Problem> {
     let now_ms = now_ms();
     let tx = db.begin(Purpose::Bookkeeping).await?;
     for name in subjects {
-        let sql = "UPDATE guest_subject SET lease = $1, leased_until_ms = $2 WHERE subject = $3 AND leased_until_ms < $4";
+        let sql =
+            "UPDATE guest_subject SET lease = $1, leased_until_ms = $2 WHERE subject = $3 AND leased_until_ms < $4";
         if tx.execute(sql, params![&leased.lease, now_ms + LEASE_MS, &name, now_ms]).await? == 1 {
             leased.subjects.push(Subject { name, events: Vec::new(), has_earlier: true });
         }

@@ -120,7 +120,10 @@ mod tests {
     fn a_replay_says_that_it_is_one() {
         let outcome = Outcome::replayed(StatusCode::CREATED, "application/json".into(), "{}".into());
         let response = outcome.into_response();
-        assert_eq!((response.status().as_u16(), &response.headers()["idempotent-replayed"]), (201, &HeaderValue::from_static("true")));
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["idempotent-replayed"]),
+            (201, &HeaderValue::from_static("true"))
+        );
     }
 
     #[test]

@@ -86,10 +86,7 @@ mod tests {
             method: Method::GET,
             path: vec![],
             query: BTreeMap::new(),
-            headers: HeaderMap::from_iter([(
-                ::http::HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            )]),
+            headers: HeaderMap::from_iter([(::http::HeaderName::from_static(name), HeaderValue::from_static(value))]),
             body: Bytes::new(),
         }
     }

@@ -126,9 +126,7 @@ impl<F: Function> Work<'_, F> {
     fn outcome(&self, answer: Answer, events: &[String]) -> Outcome {
         match (&self.input, self.way) {
             (Input::Command(_), _) => Outcome::of_command(answer),
-            (Input::Event(_) | Input::Wake, Way::Reply) => {
-                Outcome::of_event(Outcome::reply(events), answer.wake_at_ms)
-            }
+            (Input::Event(_) | Input::Wake, Way::Reply) => Outcome::of_event(Outcome::reply(events), answer.wake_at_ms),
             (Input::Event(_) | Input::Wake, Way::Outbox) => Outcome::of_event(None, answer.wake_at_ms),
         }
     }

@@ -68,8 +68,7 @@ pub async fn put(tx: &Tx<'_>, kept: &Kept) -> Result<(), Problem> {
     let definition = &kept.definition;
     let (catch_up, payload) = (json(&definition.catch_up)?, json(&definition.payload)?);
     let Kept { id, handled_until_ms, due_at_ms, .. } = kept;
-    let params =
-        params![id, &definition.cron, &definition.timezone, catch_up, payload, *handled_until_ms, *due_at_ms];
+    let params = params![id, &definition.cron, &definition.timezone, catch_up, payload, *handled_until_ms, *due_at_ms];
     tx.execute_one(sql, params).await
 }
 

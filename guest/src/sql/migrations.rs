@@ -81,7 +81,9 @@ fn missing(applied: &[Applied], name: &str, scripts: &[&str]) -> Result<Vec<usiz
         match applied.iter().find(|applied| applied.name == name && applied.number == number as i64) {
             None => missing.push(number),
             Some(applied) if applied.hash == hash(script) => {}
-            Some(_) => return Err(Problem::internal(format!("{name} {number:03}.sql was changed after it was applied"))),
+            Some(_) => {
+                return Err(Problem::internal(format!("{name} {number:03}.sql was changed after it was applied")));
+            }
         }
     }
     Ok(missing)

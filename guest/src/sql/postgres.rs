@@ -101,9 +101,7 @@ fn problem(error: pg::Error) -> Problem {
             Problem::new(Code::DatabaseUnavailable, "the database does not answer")
         }
         pg::Error::PgError(PgError::QueryFailed(QueryError::DbError(error))) => complaint(&error.code, &error.as_text),
-        pg::Error::PgError(PgError::QueryFailed(QueryError::Text(text)) | PgError::Other(text)) => {
-            complaint("", &text)
-        }
+        pg::Error::PgError(PgError::QueryFailed(QueryError::Text(text)) | PgError::Other(text)) => complaint("", &text),
         other => Problem::internal(format!("PostgreSQL: {other}")),
     }
 }

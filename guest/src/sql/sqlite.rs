@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use spin_sdk::sqlite;
 
-use super::value::{Row, Value};
 use super::Purpose;
+use super::value::{Row, Value};
 use crate::problem::{Code, Problem};
 
 thread_local! {

@@ -75,7 +75,8 @@ mod tests {
 
     #[test]
     fn a_script_is_split_at_semicolons_outside_quotes_and_comments() {
-        let script = "-- first; still first\nCREATE TABLE a (b TEXT DEFAULT ';--'); -- c\n\nINSERT INTO a\nVALUES ('it''s;');\n";
+        let script =
+            "-- first; still first\nCREATE TABLE a (b TEXT DEFAULT ';--'); -- c\n\nINSERT INTO a\nVALUES ('it''s;');\n";
         assert_eq!(split(script), ["CREATE TABLE a (b TEXT DEFAULT ';--')", "INSERT INTO a\nVALUES ('it''s;')"]);
         assert_eq!(split(" ;; -- nothing\n"), Vec::<String>::new());
     }
