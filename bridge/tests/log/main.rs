@@ -140,6 +140,8 @@ async fn metadata_comes_back_with_the_position() {
         first.control.settle(vec![], vec![commit(&partition, 1, &text)]).await.unwrap();
         let refused = first.control.settle(vec![], vec![commit(&partition, 2, &"m".repeat(5_000))]).await;
         assert!(matches!(refused, Err(Error::Metadata(_))), "{refused:?}");
+        let reply = vec![record(&topic, "k", "3")];
+        first.control.settle(reply, vec![commit(&partition, 1, &text)]).await.unwrap();
         first.leave().await;
         let mut second = Member::join(&log, &group);
         let begin = second.assigned().await;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use bridge::log::{Alarm, Error, Happening, Initial, NewRecord, Partition};
+use bridge::log::{Alarm, Error, Fault, Happening, Initial, Log, NewRecord, Partition};
 
-use crate::world::{Broker, DEADLINE, Member, World, commit, group, record, topic, value};
+use crate::world::{Broker, DEADLINE, Member, World, commit, group, record, topic, unique, value};
 
 // promise: BRIDGE: on a revocation what is settled is committed and the rest is left
 #[tokio::test]
@@ -60,6 +60,30 @@ async fn a_replica_that_comes_back_is_delivered_to_soon() {
     let mut again = Member::join(&log, &group);
     assert_eq!(again.values(1).await, ["1"]);
     assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_record_that_the_broker_refuses_is_named_and_its_batch_is_not_to_blame() {
+    let Some(World::Kafka(broker)) = World::kafka() else { return };
+    let log = World::Kafka(broker.clone()).open();
+    let narrow = narrow_topic(&broker, "2000").await;
+    let written = |size: usize| record(&narrow, "k", &"x".repeat(size));
+    // Each fits; the batch that they would be sent in does not.
+    log.append((0..20).map(|_| written(500)).collect()).await.unwrap();
+    let refused = log.append(vec![written(500), written(3_000), written(500)]).await;
+    assert!(matches!(refused, Err(Error::Record { index: 1, fault: Fault::TooLarge, .. })), "{refused:?}");
+    assert_eq!(log.read(Partition::new(narrow.as_str(), 0), 0, 100).await.unwrap().len(), 20);
+}
+
+/// A topic whose records may measure so many bytes.
+async fn narrow_topic(broker: &str, bytes_max: &str) -> String {
+    use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+    let client: AdminClient<rdkafka::client::DefaultClientContext> =
+        rdkafka::ClientConfig::new().set("bootstrap.servers", broker).create().unwrap();
+    let name = unique("narrow");
+    let topic = NewTopic::new(&name, 1, TopicReplication::Fixed(1)).set("max.message.bytes", bytes_max);
+    client.create_topics(&[topic], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    name
 }
 
 // promise: BRIDGE: readers of a topic never see what was aborted
@@ -180,4 +204,18 @@ async fn a_broker_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
     assert!(matches!(alarms.first(), Some(Alarm::Unavailable(_))), "{alarms:?}");
     member.leave().await;
     broker.run("wipe");
+}
+
+#[tokio::test]
+async fn two_processes_of_one_name_both_append() {
+    let Some(World::Kafka(broker)) = World::kafka() else { return };
+    let properties = std::collections::BTreeMap::from([("bootstrap.servers".to_owned(), broker)]);
+    let name = unique("replica");
+    let logs = [(); 2].map(|()| Log::kafka(properties.clone(), &name).unwrap());
+    let topic = topic(&logs[0], 1).await;
+    for n in 0..6 {
+        logs[n % 2].append(vec![record(&topic, "k", &n.to_string())]).await.unwrap();
+    }
+    let written = logs[0].read(Partition::new(topic.as_str(), 0), 0, 10).await.unwrap();
+    assert_eq!(written.iter().map(value).collect::<Vec<_>>(), ["0", "1", "2", "3", "4", "5"]);
 }

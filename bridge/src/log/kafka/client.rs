@@ -136,6 +136,10 @@ where
 }
 
 impl Deliveries {
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.lock().expect("no holder panics").is_some()
+    }
+
     /// The record that failed since the last call, by its index.
     pub(super) fn take_failed(&self) -> Option<(usize, RDKafkaErrorCode)> {
         self.failed.lock().expect("no holder panics").take()

@@ -199,6 +199,13 @@ pub(super) fn commit_transaction(
     }
 }
 
+/// Waits until nothing is on its way to the broker; answers whether that came in time. rust-rdkafka's own takes 100 ms.
+pub(super) fn flush(producer: &ThreadedProducer<Deliveries>, limit: Duration) -> bool {
+    // SAFETY: the client is valid.
+    let flushed = unsafe { sys::rd_kafka_flush(producer.client().native_ptr(), limit.as_millis() as i32) };
+    flushed == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+}
+
 /// One allocation that a record's parts are slices of.
 struct Copy(BytesMut);
 

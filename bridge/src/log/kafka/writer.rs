@@ -58,6 +58,13 @@ struct Transactions {
     topics: HashMap<String, (i32, Instant)>,
 }
 
+/// How records are handed to the broker: many in a batch, or each alone, so that a refusal names the right one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Together,
+    OneByOne,
+}
+
 /// How far a transaction came.
 enum Stop {
     /// It is to be undone.
@@ -115,7 +122,11 @@ impl Transactions {
             }
         }
         for call in calls {
-            let outcome = self.attempt(std::slice::from_ref(&call));
+            let mut outcome = self.attempt(std::slice::from_ref(&call));
+            if self.committer.is_none() && matches!(outcome, Err(Error::Fenced(_))) {
+                // Without offsets nobody's work is taken over: another process has the same name, or had.
+                outcome = self.attempt(std::slice::from_ref(&call));
+            }
             tell(call, outcome);
         }
     }
@@ -135,22 +146,48 @@ impl Transactions {
         if let Some(partition) = commits.keys().find(|partition| !ours(partition)) {
             return Err(Error::NotOurs((*partition).clone()));
         }
-        match self.transact(&records, &commits) {
+        match self.try_out(&records, &commits, Pace::Together) {
+            // The broker refuses a whole batch for one of its records, or for its own size.
+            Err(Error::Record { .. }) if records.len() > 1 => {
+                self.renew()?;
+                self.try_out(&records, &commits, Pace::OneByOne)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// One transaction, from its beginning to its end.
+    fn try_out(
+        &mut self,
+        records: &[&NewRecord],
+        commits: &BTreeMap<&Partition, &Commit>,
+        pace: Pace,
+    ) -> Result<(), Error> {
+        match self.transact(records, commits, pace) {
             Ok(()) => Ok(()),
-            Err(Stop::Undo(error)) => Err(self.undo(error, &records)),
+            Err(Stop::Undo(error)) => Err(self.undo(error, records)),
             Err(Stop::Renew(error)) => {
                 self.producer = None;
                 Err(error)
             }
-            Err(Stop::Unknown(error)) => self.look_whether_committed(&commits, error),
+            Err(Stop::Unknown(error)) => self.look_whether_committed(commits, error),
         }
     }
 
-    fn transact(&self, records: &[&NewRecord], commits: &BTreeMap<&Partition, &Commit>) -> Result<(), Stop> {
+    fn transact(
+        &self,
+        records: &[&NewRecord],
+        commits: &BTreeMap<&Partition, &Commit>,
+        pace: Pace,
+    ) -> Result<(), Stop> {
         let producer = self.producer.as_ref().expect("renewed before");
+        producer.context().take_failed();
         producer.begin_transaction().map_err(stop)?;
         for (index, record) in records.iter().enumerate() {
             send(producer, index, record).map_err(Stop::Undo)?;
+            if pace == Pace::OneByOne {
+                arrive(producer)?;
+            }
         }
         if let (false, Some(committer)) = (commits.is_empty(), &self.committer) {
             send_offsets(producer, committer, commits)?;
@@ -168,6 +205,8 @@ impl Transactions {
             self.producer = None;
         }
         let Some((index, code)) = failed else { return error };
+        // After a refusal by the broker librdkafka takes a new epoch, and takes no records until it has it.
+        self.producer = None;
         failure::of_record(index, records[index], code)
     }
 
@@ -259,6 +298,13 @@ fn send(producer: &Producer, index: usize, record: &NewRecord) -> Result<(), Err
             }
         }
     }
+}
+
+/// Waits until the broker has what was sent, or has refused it.
+fn arrive(producer: &Producer) -> Result<(), Stop> {
+    let flushed = raw::flush(producer, STEP_TIMEOUT);
+    let refused = || Stop::Undo(Error::Unavailable("a record was refused or did not arrive".into()));
+    if flushed && !producer.context().has_failed() { Ok(()) } else { Err(refused()) }
 }
 
 fn send_offsets(
