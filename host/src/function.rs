@@ -186,10 +186,12 @@ impl WorkerState for Worker {
         })
     }
 
-    fn drop(&self, store: Store<Guest>, result: wasmtime::Result<()>) {
-        if let Err(error) = result {
+    fn drop(&self, _: Store<Guest>, result: wasmtime::Result<()>) {
+        let Err(error) = result else { return };
+        // Unless a thread panics, the handler's "panicked" means only that the runtime ended while the instance was awake.
+        let runtime_ended = error.to_string() == "worker panicked" && !std::thread::panicking();
+        if !runtime_ended {
             tracing::warn!(component = self.component, why = %error.root_cause(), "an instance was stopped");
         }
-        drop(store);
     }
 }
