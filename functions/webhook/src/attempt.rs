@@ -29,6 +29,8 @@ async fn post(letter: &Letter, url: &str) -> Result<Response, Failure> {
     let timestamp_s = now_ms() / 1_000;
     http::post(url)
         .header("content-type", "application/json")
+        // Said, because many a merchant's server cannot read a chunked body.
+        .header("content-length", &letter.body.len().to_string())
         .header("user-agent", "Till-Webhooks/1")
         .header("webhook-id", &letter.id)
         .header("webhook-timestamp", &timestamp_s.to_string())
