@@ -173,9 +173,9 @@ impl Invoice {
         }
     }
 
-    /// Whether a payment that is first seen in a block of that time counts as late.
-    pub fn is_late(&self, block_ms: i64) -> bool {
-        matches!(self.stage, Stage::Expired | Stage::Invalid) || block_ms >= self.terms.expires_ms
+    /// Whether a payment that was first on the chain at that time counts as late.
+    pub fn is_late(&self, seen_ms: i64) -> bool {
+        matches!(self.stage, Stage::Expired | Stage::Invalid) || seen_ms >= self.terms.expires_ms
     }
 
     /// What is remarkable about its sums.

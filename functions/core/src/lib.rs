@@ -7,12 +7,12 @@ mod proof;
 mod store;
 mod users;
 
+use domain::facts::cron::SCHEDULE_DUE;
 use domain::facts::payment;
 use guest::{Answer, Command, Db, Function, Input, Problem, Tx};
 
 /// The schedule whose runs prove the ledger.
 const LEDGER_PROOF: &str = "ledger-proof";
-const SCHEDULE_DUE: &str = "cron.schedule.due";
 
 struct Core;
 

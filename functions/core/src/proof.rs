@@ -157,3 +157,77 @@ impl Proof {
         LedgerVerified { transfers: self.transfers, accounts: self.accounts, assets }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::amount::Amount;
+
+    fn sum(account: &str, side: Side, [pended, released, posted]: [u128; 3], stored: Option<Balance>) -> Sum {
+        let [pended, released, posted] = [pended, released, posted].map(Amount::new);
+        let part = Part { pended, released, posted };
+        Sum { account: account.into(), asset: "ETH".into(), side, part, stored }
+    }
+
+    fn holding(units: u128) -> Option<Balance> {
+        Some(Balance { credits_posted: Amount::new(units), ..Balance::default() })
+    }
+
+    fn findings(sums: Vec<Sum>) -> Vec<String> {
+        let mut proof = Proof::default();
+        for sum in sums {
+            proof.add(sum).expect("small sums");
+        }
+        proof.close();
+        proof.compare_assets();
+        proof.findings.into_iter().map(|finding| format!("{} {}", finding.code, finding.about)).collect()
+    }
+
+    // promise: DOMAIN: verify proves, per asset, debits = credits, every limit, every pending resolved at most once
+    #[test]
+    fn a_ledger_whose_sums_agree_holds() {
+        let sums = vec![
+            sum("custody:1:ETH", Side::Debit, [10, 10, 10], None),
+            sum("user:a:ETH", Side::Credit, [10, 0, 0], holding(10)),
+            sum("user:a:ETH", Side::Credit, [0, 10, 10], holding(10)),
+        ];
+        assert_eq!(findings(sums), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_entry_without_its_other_half_is_found() {
+        assert_eq!(findings(vec![sum("custody:1:ETH", Side::Debit, [0, 0, 10], None)]), ["unbalanced ETH"]);
+    }
+
+    #[test]
+    fn an_account_that_says_something_else_than_its_entries_is_found() {
+        let sums = |stored| {
+            vec![
+                sum("custody:1:ETH", Side::Debit, [0, 0, 10], None),
+                sum("user:a:ETH", Side::Credit, [0, 0, 10], stored),
+            ]
+        };
+        assert_eq!(findings(sums(holding(9))), ["account-differs user:a:ETH"]);
+        assert_eq!(findings(sums(None)), ["account-differs user:a:ETH"]);
+    }
+
+    #[test]
+    fn more_debits_than_credits_are_found_on_users_accounts_only() {
+        let overdrawn = Some(Balance { debits_posted: Amount::new(10), ..Balance::default() });
+        let sums = vec![
+            sum("custody:1:ETH", Side::Credit, [0, 0, 10], None),
+            sum("user:a:ETH", Side::Debit, [0, 0, 10], overdrawn),
+        ];
+        assert_eq!(findings(sums), ["limit-exceeded user:a:ETH"]);
+    }
+
+    #[test]
+    fn what_was_released_without_having_been_pending_is_found() {
+        let sums = vec![
+            sum("custody:1:ETH", Side::Debit, [0, 10, 10], None),
+            sum("suspense:ETH", Side::Credit, [0, 10, 10], None),
+        ];
+        let expected = ["resolved-without-pending custody:1:ETH", "resolved-without-pending suspense:ETH"];
+        assert_eq!(findings(sums), expected);
+    }
+}

@@ -220,3 +220,62 @@ fn amount(word: &str) -> Option<Amount> {
 fn away(detail: String) -> Problem {
     Problem::new(Code::ChainUnavailable, detail).retry_after_s(2)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: &str = "0x9858effd232b4033e47d90003d41ec34ecaeda94";
+    const USDC: &str = "0x5FbDB2315678afecb367f032d93F642f64180aa3";
+
+    fn node() -> Node {
+        Node::new("http://127.0.0.1:1".into(), 31337)
+    }
+
+    fn log(contract: &str, to: &str, data: &str) -> Log {
+        let word = format!("0x{}{}", "0".repeat(24), &to[2..]);
+        let topics = vec![TRANSFER.to_owned(), word.clone(), word];
+        Log { address: contract.into(), topics, data: data.into(), transaction_hash: "0x1".into() }
+    }
+
+    fn coin(to: Option<&str>, value: &str) -> Transaction {
+        Transaction { hash: "0x1".into(), to: to.map(str::to_owned), value: value.into() }
+    }
+
+    #[test]
+    fn quantities_are_hexadecimal() {
+        assert_eq!(number("0x7a69"), Ok(31337));
+        assert!(number("31337").is_err() && number("0x").is_err() && number("0xzz").is_err());
+        assert_eq!(amount("0x0"), Some(Amount::ZERO));
+        assert_eq!(amount(&format!("0x{}ff", "0".repeat(62))), Some(Amount::new(255)));
+        assert_eq!(amount(&format!("0x1{}", "0".repeat(32))), None, "it needs 129 bits");
+    }
+
+    #[test]
+    fn coins_that_go_nowhere_or_are_nothing_are_no_payment() {
+        let transactions = [coin(Some(OURS), "0x5"), coin(None, "0x5"), coin(Some(OURS), "0x0")];
+        let payments = node().coins(&transactions).expect("plain transactions");
+        assert_eq!(payments.len(), 1);
+        assert_eq!(
+            (payments[0].to.to_lower().as_str(), payments[0].money.to_string().as_str()),
+            (OURS, "0.000000000000000005 ETH")
+        );
+    }
+
+    // promise: DOMAIN: a deposit's id comes from chain, txid and the ordinal of the matching output in the transaction
+    #[test]
+    fn tokens_are_counted_within_their_transaction() {
+        let logs = [log(USDC, OURS, "0x5"), log(USDC, OURS, "0x0"), log(USDC, OURS, "0x6")];
+        let payments = node().tokens(&logs).expect("plain logs");
+        let found: Vec<(u32, u128)> = payments.iter().map(|one| (one.ordinal, one.money.amount.units())).collect();
+        assert_eq!(found, [(0, 5), (2, 6)]);
+    }
+
+    #[test]
+    fn logs_of_other_contracts_and_other_shapes_are_no_payment() {
+        let mut short = log(USDC, OURS, "0x5");
+        short.topics.pop();
+        let logs = [log(OURS, OURS, "0x5"), short, log(USDC, OURS, "0x")];
+        assert!(node().tokens(&logs).expect("odd logs").is_empty());
+    }
+}

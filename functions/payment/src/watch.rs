@@ -185,7 +185,7 @@ async fn join(tx: &Tx<'_>, look: &Look, changes: &mut Changes) -> Result<u64, Pr
     }
     for block in &look.blocks {
         store::chain::keep(tx, &block.link).await?;
-        see(tx, look.chain, block, changes).await?;
+        see(tx, look, block, changes).await?;
     }
     let head = adoption.added.last().or(kept.head()).map_or(0, |link| link.height);
     store::chain::forget_below(tx, head.saturating_sub(KEPT_MAX)).await?;
@@ -202,12 +202,12 @@ async fn drop_block(tx: &Tx<'_>, link: &Link, changes: &mut Changes) -> Result<(
 }
 
 /// Finds the payments of a block that are to our addresses.
-async fn see(tx: &Tx<'_>, chain: u64, block: &Block, changes: &mut Changes) -> Result<(), Problem> {
+async fn see(tx: &Tx<'_>, look: &Look, block: &Block, changes: &mut Changes) -> Result<(), Problem> {
     let receivers: BTreeSet<String> = block.payments.iter().map(|payment| payment.to.to_lower()).collect();
     let ours = store::invoice::of_addresses(tx, receivers).await?;
     for payment in &block.payments {
         if let Some(invoice) = ours.get(&payment.to.to_lower()) {
-            detect(tx, chain, block, payment, invoice, changes).await?;
+            detect(tx, look, block, payment, invoice, changes).await?;
         }
     }
     Ok(())
@@ -215,27 +215,29 @@ async fn see(tx: &Tx<'_>, chain: u64, block: &Block, changes: &mut Changes) -> R
 
 async fn detect(
     tx: &Tx<'_>,
-    chain: u64,
+    look: &Look,
     block: &Block,
     payment: &Payment,
     invoice: &str,
     changes: &mut Changes,
 ) -> Result<(), Problem> {
     let address = payment.to.to_string();
-    let id = deposit_id(chain, &payment.txid, payment.money.asset.code(), &address, payment.ordinal);
+    let id = deposit_id(look.chain, &payment.txid, payment.money.asset.code(), &address, payment.ordinal);
     let place = Place { block: block.link.hash.clone(), height: block.link.height };
     if let Some((deposit, version)) = store::deposit::load(tx, &id).await? {
         return move_deposit(tx, deposit, version, &deposit::Happening::Seen(place), changes).await;
     }
     let (invoice, _) = store::invoice::load(tx, invoice).await?.ok_or_else(|| Problem::internal("no such invoice"))?;
+    // A miner's clock may run ahead, ours may come late to the block: the earlier one is fair.
+    let seen_ms = block.at_ms.min(look.at_ms);
     let origin = Origin {
         id,
         money: payment.money,
-        chain,
+        chain: look.chain,
         address,
         txid: payment.txid.clone(),
         user: Some(invoice.terms.merchant.clone()),
-        is_late: invoice.is_late(block.at_ms),
+        is_late: invoice.is_late(seen_ms),
         invoice: Some(invoice.terms.id),
     };
     let (deposit, effects) = Deposit::detect(origin, place);
@@ -321,4 +323,63 @@ async fn finish(tx: &Tx<'_>, look: &Look, before: Watch) -> Result<(Watch, Open)
     };
     store::chain::save_watch(tx, &watch).await?;
     Ok((watch, open))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVALS: Intervals = Intervals { scan_ms: 1_000 };
+    const MINUTE_MS: i64 = 60_000;
+
+    fn watch(looked_ms: i64, moved_ms: i64) -> Watch {
+        Watch { genesis: "g".into(), looked_ms, moved_ms, is_behind: false, is_idle: false, version: 1 }
+    }
+
+    fn tip(genesis: &str, height: u64) -> Tip {
+        Tip { genesis: genesis.into(), hash: "t".into(), height, finalized: 0 }
+    }
+
+    fn kept(height: u64) -> Kept {
+        Kept::new(vec![Link { hash: "h".into(), parent: "p".into(), height }])
+    }
+
+    // promise: DOMAIN: nothing polls while nothing is open
+    #[test]
+    fn nothing_is_looked_at_while_nothing_is_open() {
+        assert_eq!(INTERVALS.next_ms(&watch(0, 0), Open::Nothing, MINUTE_MS), None);
+    }
+
+    #[test]
+    fn what_is_awaited_is_looked_at_every_scan_interval() {
+        assert_eq!(INTERVALS.next_ms(&watch(5_000, 0), Open::Awaited, 5_100), Some(6_000));
+    }
+
+    #[test]
+    fn what_is_only_monitored_is_looked_at_more_rarely_the_longer_nothing_moves() {
+        let interval_ms = |quiet_ms| {
+            let now_ms = 1_000 * MINUTE_MS;
+            INTERVALS.next_ms(&watch(now_ms, now_ms - quiet_ms), Open::Monitored, now_ms).map(|next| next - now_ms)
+        };
+        assert_eq!(interval_ms(0), Some(1_000));
+        assert_eq!(interval_ms(8 * MINUTE_MS), Some(2 * MINUTE_MS));
+        assert_eq!(interval_ms(500 * MINUTE_MS), Some(10 * MINUTE_MS));
+    }
+
+    #[test]
+    fn who_is_behind_goes_on_at_once_and_a_clock_set_back_does_not_put_it_off() {
+        let behind = Watch { is_behind: true, ..watch(5_000, 0) };
+        assert_eq!(INTERVALS.next_ms(&behind, Open::Monitored, 5_100), Some(5_100));
+        assert_eq!(INTERVALS.next_ms(&watch(MINUTE_MS, 0), Open::Awaited, 5_000), Some(6_000));
+    }
+
+    // promise: DOMAIN: after idleness the cursor starts 256 blocks below the tip or at the oldest thing still open
+    #[test]
+    fn after_idleness_it_starts_anew_and_otherwise_goes_on_where_it_was() {
+        let idle = Watch { is_idle: true, ..watch(0, 0) };
+        assert!(continuity(&idle, &kept(1), &tip("g", 1_000)) == Continuity::Forgotten);
+        assert!(continuity(&idle, &kept(900), &tip("g", 1_000)) == Continuity::Joined);
+        assert!(continuity(&watch(0, 0), &kept(1), &tip("g", 1_000)) == Continuity::Joined);
+        assert!(continuity(&watch(0, 0), &kept(1), &tip("other", 1)) == Continuity::OtherChain);
+    }
 }
