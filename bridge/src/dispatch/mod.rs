@@ -21,6 +21,8 @@ mod partition;
 mod retry;
 #[cfg(test)]
 mod simulator;
+#[cfg(test)]
+mod tests;
 
 pub use gate::Look;
 pub use machine::Machine;

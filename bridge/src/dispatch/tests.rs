@@ -1,0 +1,157 @@
+//! Single rules of the machine, where the simulator would hide them.
+
+use super::*;
+
+const ONE: Slot = Slot(1);
+const TWO: Slot = Slot(2);
+
+fn policy() -> Policy {
+    Policy {
+        ordering: Ordering::Key,
+        in_flight_max: 10,
+        records_per_partition_max: 10,
+        records_max: 100,
+        bytes_max: 1_000,
+        retry: Retry {
+            retries_max: Some(1),
+            backoff: Backoff::Linear,
+            delay: 1_000,
+            delay_max: 1_000,
+            retry_after_max: 5_000,
+        },
+        on_exhausted: OnExhausted::DeadLetter,
+        on_unauthorized: OnUnauthorized::Refuse,
+        wake_budget: 60_000,
+        metadata_bytes_max: METADATA_BYTES_MAX,
+    }
+}
+
+struct Bench {
+    machine: Machine<&'static str>,
+    now: Millis,
+}
+
+impl Bench {
+    fn new(policy: Policy) -> Bench {
+        let mut bench = Bench { machine: Machine::new(policy, 7), now: 1_000_000 };
+        for slot in [ONE, TWO] {
+            bench.step(Input::Assigned { slot, next: 0, metadata: None });
+        }
+        bench
+    }
+
+    fn step(&mut self, input: Input<&'static str>) -> Vec<Action<&'static str>> {
+        let mut actions = Vec::new();
+        self.machine.step(self.now, input, &mut actions);
+        actions
+    }
+
+    fn record(&mut self, slot: Slot, offset: i64, key: u64) -> Vec<Action<&'static str>> {
+        self.step(Input::Record { slot, offset, key: Some(key), bytes: 100, record: "r" })
+    }
+
+    fn answer(&mut self, id: DeliveryId, verdict: Verdict) -> Vec<Action<&'static str>> {
+        self.step(Input::Answered { id, verdict })
+    }
+
+    /// Lets time pass until something is sent.
+    fn wait(&mut self) -> DeliveryId {
+        for _ in 0..100 {
+            self.now += self.machine.due_in().expect("something is due");
+            if let Some(id) = sent(&self.step(Input::Tick)) {
+                return id;
+            }
+        }
+        panic!("nothing is sent")
+    }
+}
+
+fn sent(actions: &[Action<&'static str>]) -> Option<DeliveryId> {
+    actions.iter().find_map(|action| match action {
+        Action::Send { id, .. } => Some(*id),
+        _ => None,
+    })
+}
+
+const FAILED: Verdict = Verdict::Failed { answered: true, retry_after: None };
+
+#[test]
+fn a_probe_whose_partition_goes_makes_room_for_the_next() {
+    let mut bench = Bench::new(policy());
+    let first = sent(&bench.record(ONE, 0, 1)).unwrap();
+    bench.answer(first, Verdict::Silent);
+    bench.record(TWO, 0, 2);
+    let probe = bench.wait();
+    assert_eq!(probe, first);
+    let actions = bench.step(Input::Gone(vec![ONE]));
+    assert!(actions.contains(&Action::Cancel { id: probe }));
+    assert!(sent(&actions).is_some() || bench.wait() != probe);
+}
+
+// promise: BRIDGE: waking uses up no retries
+#[test]
+fn silence_of_a_waking_sink_is_no_attempt() {
+    let mut bench = Bench::new(policy());
+    let mut id = sent(&bench.record(ONE, 0, 1)).unwrap();
+    for _ in 0..20 {
+        assert_eq!(bench.answer(id, Verdict::Silent), [], "nothing is given up");
+        id = bench.wait();
+    }
+    assert_eq!(bench.machine.gate(), Look::Waking);
+    bench.answer(id, Verdict::Settled);
+    assert_eq!(bench.machine.safe_offsets().next(), Some((ONE, 1)));
+}
+
+#[test]
+fn a_clock_that_goes_back_delays_nothing() {
+    let mut bench = Bench::new(policy());
+    let id = sent(&bench.record(ONE, 0, 1)).unwrap();
+    bench.answer(id, FAILED);
+    let due = bench.machine.due_in().unwrap();
+    bench.now -= 900_000;
+    bench.step(Input::Tick);
+    assert_eq!(bench.machine.due_in(), Some(due));
+    assert_eq!(bench.wait(), id);
+}
+
+// promise: BRIDGE: attempt counts of records in retry survive a restart
+#[test]
+fn attempts_survive_a_restart() {
+    let mut bench = Bench::new(policy());
+    let id = sent(&bench.record(ONE, 0, 1)).unwrap();
+    bench.answer(id, FAILED);
+    let commit = bench.machine.commits(&[]).remove(0);
+    let mut after = Bench::new(policy());
+    after.step(Input::Assigned { slot: ONE, next: commit.next, metadata: Some(commit.metadata) });
+    let actions = after.record(ONE, 0, 1);
+    assert!(matches!(actions[0], Action::Send { attempt: 2, .. }), "{actions:?}");
+    let given_up = after.answer(sent(&actions).unwrap(), FAILED);
+    assert!(matches!(given_up[0], Action::DeadLetter { attempts: 2, .. }), "{given_up:?}");
+}
+
+// promise: BRIDGE: when the metadata would not fit, the partition waits
+#[test]
+fn when_the_metadata_would_not_fit_the_partition_waits() {
+    let mut bench = Bench::new(Policy { metadata_bytes_max: 40, ..policy() });
+    let first = sent(&bench.record(ONE, 0, 0)).unwrap();
+    assert!(sent(&bench.record(ONE, 1, 1)).is_none(), "the second could not be told any more");
+    assert!(sent(&bench.answer(first, Verdict::Settled)).is_some());
+}
+
+// promise: BRIDGE: the consumer is paused when memory is full, and goes on at half
+#[test]
+fn a_full_partition_is_paused_and_goes_on_at_half() {
+    let mut bench = Bench::new(Policy { in_flight_max: 1, ..policy() });
+    let mut id = sent(&bench.record(ONE, 0, 0)).unwrap();
+    let paused = (1..10).any(|offset| bench.record(ONE, offset, offset as u64).contains(&Action::Pause(ONE)));
+    assert!(paused);
+    let mut settled = 0;
+    loop {
+        let actions = bench.answer(id, Verdict::Settled);
+        settled += 1;
+        if actions.contains(&Action::Resume(ONE)) {
+            return assert_eq!(settled, 6);
+        }
+        id = sent(&actions).unwrap();
+    }
+}
