@@ -182,7 +182,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// A group with the default bounds: 2,000 records or 2 MiB waiting, 20 s to drain.
+    /// A group with the default bounds: 1,000 records or 1 MiB waiting, 20 s to drain.
     pub fn new(source: &str, group: &str, topics: &[&str], replica: &str, initial: Initial) -> Self {
         Group {
             source: source.to_owned(),
@@ -190,8 +190,8 @@ impl Group {
             topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
             replica: replica.to_owned(),
             initial,
-            waiting_max: 2_000,
-            waiting_bytes_max: 2 << 20,
+            waiting_max: 1_000,
+            waiting_bytes_max: 1 << 20,
             revoke_timeout: Duration::from_secs(20),
         }
     }

@@ -79,6 +79,10 @@ async fn a_settlement_is_all_or_nothing() {
         let unknown = vec![record(&output, "k", "second"), record(&unique("absent"), "k", "")];
         let refused = member.control.settle(unknown, vec![commit(&partition, 1, "")]).await;
         assert!(matches!(refused, Err(Error::Record { index: 1, fault: Fault::UnknownTopic, .. })), "{refused:?}");
+        for name in ["", "a b", "a\0b", "t/0"] {
+            let refused = member.control.settle(vec![record(name, "k", "")], vec![commit(&partition, 1, "")]).await;
+            assert!(matches!(refused, Err(Error::Record { fault: Fault::UnknownTopic, .. })), "{name}: {refused:?}");
+        }
         assert_eq!(log.committed(&group.group, vec![partition.clone()]).await, Ok(vec![]));
 
         let kept = commit(&partition, 1, "all of it");

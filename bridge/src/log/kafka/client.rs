@@ -27,9 +27,9 @@ const DEFAULTS: &[(&str, &str)] = &[
 
 const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     // A million records of lag stay outside; without the short backoff the bound throttles to a tenth.
-    ("queued.max.messages.kbytes", "2048"),
+    ("queued.max.messages.kbytes", "1024"),
     ("fetch.queue.backoff.ms", "10"),
-    ("fetch.max.bytes", "2097152"),
+    ("fetch.max.bytes", "1048576"),
     ("session.timeout.ms", "30000"),
 ];
 

@@ -7,6 +7,7 @@ mod failure;
 mod positions;
 mod raw;
 mod reader;
+mod transaction;
 mod writer;
 
 use std::collections::{BTreeMap, HashSet};
@@ -20,7 +21,8 @@ use super::queue::Queue;
 use super::types::{Commit, Error, Group, NewRecord, NewTopic, Partition, Record, Span};
 use admin::Admin;
 use client::{Client, Properties};
-use writer::{Committer, Writer};
+use transaction::Committer;
+use writer::Writer;
 
 /// A cluster and how to reach it.
 pub(super) struct Cluster {

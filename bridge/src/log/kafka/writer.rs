@@ -4,38 +4,26 @@
 //! A transaction whose end is not known (a time-out in its commit) is settled by the next producer of the same transactional
 //! id, which finishes or undoes it, and then by looking whether its offsets are there.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::Producer as _;
 use tokio::sync::{mpsc, oneshot};
 
-use super::client::{Client, Deliveries, Properties};
+use super::client::Properties;
 use super::failure::{self, error, fault};
 use super::positions;
-use super::raw::{self, CommitFailure};
+use super::transaction::{self, Committer, Pace, Producer, STEP_TIMEOUT, Stop};
 use crate::log::{Commit, Error, Fault, NewRecord, Partition};
 
 /// Calls that are written in one transaction at most.
 const TOGETHER_MAX: usize = 32;
 /// Calls that wait at most.
 const WAITING_MAX: usize = 256;
-const STEP_TIMEOUT: Duration = Duration::from_secs(5);
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a topic's number of partitions is believed.
 const TOPIC_AGE_MAX: Duration = Duration::from_secs(60);
-
-/// Whose offsets are committed.
-pub(super) struct Committer {
-    pub consumer: Arc<BaseConsumer<Client>>,
-    /// The partitions that are ours. Held locked through a transaction, so that none is given away in the middle of it.
-    pub owned: Arc<Mutex<HashSet<Partition>>>,
-}
 
 /// Records and offsets to be written, and who waits for it.
 struct Call {
@@ -48,31 +36,12 @@ struct Call {
 #[derive(Clone)]
 pub(super) struct Writer(mpsc::Sender<Call>);
 
-type Producer = ThreadedProducer<Deliveries>;
-
 struct Transactions {
     properties: Properties,
     id: String,
     committer: Option<Committer>,
     producer: Option<Producer>,
     topics: HashMap<String, (i32, Instant)>,
-}
-
-/// How records are handed to the broker: many in a batch, or each alone, so that a refusal names the right one.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pace {
-    Together,
-    OneByOne,
-}
-
-/// How far a transaction came.
-enum Stop {
-    /// It is to be undone.
-    Undo(Error),
-    /// Its producer is of no more use; nothing of it will be seen.
-    Renew(Error),
-    /// Whether it was committed is not known.
-    Unknown(Error),
 }
 
 impl Writer {
@@ -163,7 +132,8 @@ impl Transactions {
         commits: &BTreeMap<&Partition, &Commit>,
         pace: Pace,
     ) -> Result<(), Error> {
-        match self.transact(records, commits, pace) {
+        let producer = self.producer.as_ref().expect("renewed before");
+        match transaction::write(producer, self.committer.as_ref(), records, commits, pace) {
             Ok(()) => Ok(()),
             Err(Stop::Undo(error)) => Err(self.undo(error, records)),
             Err(Stop::Renew(error)) => {
@@ -172,27 +142,6 @@ impl Transactions {
             }
             Err(Stop::Unknown(error)) => self.look_whether_committed(commits, error),
         }
-    }
-
-    fn transact(
-        &self,
-        records: &[&NewRecord],
-        commits: &BTreeMap<&Partition, &Commit>,
-        pace: Pace,
-    ) -> Result<(), Stop> {
-        let producer = self.producer.as_ref().expect("renewed before");
-        producer.context().take_failed();
-        producer.begin_transaction().map_err(stop)?;
-        for (index, record) in records.iter().enumerate() {
-            send(producer, index, record).map_err(Stop::Undo)?;
-            if pace == Pace::OneByOne {
-                arrive(producer)?;
-            }
-        }
-        if let (false, Some(committer)) = (commits.is_empty(), &self.committer) {
-            send_offsets(producer, committer, commits)?;
-        }
-        commit(producer)
     }
 
     /// Undoes the open transaction and says what was wrong: with a record, if the broker named one.
@@ -232,21 +181,29 @@ impl Transactions {
         Ok(())
     }
 
-    /// Refuses records for topics and partitions that do not exist before anything is written: librdkafka would wait for
-    /// them to appear.
+    /// Refuses what can never be written before anything is: librdkafka would wait for a topic to appear.
     fn check_places(&mut self, records: &[&NewRecord]) -> Result<(), Error> {
         for (index, record) in records.iter().enumerate() {
-            let refuse = |fault, reason: String| Error::Record { index, topic: record.topic.clone(), fault, reason };
-            match self.partitions_of(&record.topic)? {
-                Ok(count) => {
-                    if let Some(number) = record.partition.filter(|number| !(0..count).contains(number)) {
-                        return Err(refuse(Fault::UnknownPartition, format!("there is no partition {number}")));
-                    }
-                }
-                Err((fault, reason)) => return Err(refuse(fault, reason)),
-            }
+            let topic = record.topic.clone();
+            self.check(record)?.map_err(|(fault, reason)| Error::Record { index, topic, fault, reason })?;
         }
         Ok(())
+    }
+
+    fn check(&mut self, record: &NewRecord) -> Result<Result<(), (Fault, String)>, Error> {
+        if !is_topic_name(&record.topic) {
+            return Ok(Err((Fault::UnknownTopic, "that is no name of a topic".into())));
+        }
+        // librdkafka keeps header names as C strings.
+        if record.headers.iter().any(|(name, _)| name.contains('\0')) {
+            return Ok(Err((Fault::Invalid, "a header's name holds a NUL".into())));
+        }
+        let count = match self.partitions_of(&record.topic)? {
+            Ok(count) => count,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let outside = record.partition.filter(|number| !(0..count).contains(number));
+        Ok(outside.map_or(Ok(()), |number| Err((Fault::UnknownPartition, format!("there is no partition {number}")))))
     }
 
     fn partitions_of(&mut self, topic: &str) -> Result<Result<i32, (Fault, String)>, Error> {
@@ -271,78 +228,8 @@ fn tell(call: Call, outcome: Result<(), Error>) {
     let _ = call.answer.send(outcome);
 }
 
-fn send(producer: &Producer, index: usize, record: &NewRecord) -> Result<(), Error> {
-    let mut out = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&record.topic, index);
-    out.partition = record.partition;
-    out.key = record.key.as_deref();
-    out.payload = record.value.as_deref();
-    out.timestamp = record.timestamp_ms;
-    if !record.headers.is_empty() {
-        let empty = OwnedHeaders::new_with_capacity(record.headers.len());
-        let add = |all: OwnedHeaders, (key, value): &(String, Option<bytes::Bytes>)| {
-            all.insert(Header { key, value: value.as_deref() })
-        };
-        out.headers = Some(record.headers.iter().fold(empty, add));
-    }
-    let deadline = Instant::now() + STEP_TIMEOUT;
-    loop {
-        match producer.send(out) {
-            Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if Instant::now() < deadline => {
-                out = back;
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            Err((error, _)) => {
-                let code = error.rdkafka_error_code();
-                return Err(code.map_or_else(|| failure::of(&error), |code| failure::of_record(index, record, code)));
-            }
-        }
-    }
-}
-
-/// Waits until the broker has what was sent, or has refused it.
-fn arrive(producer: &Producer) -> Result<(), Stop> {
-    let flushed = raw::flush(producer, STEP_TIMEOUT);
-    let refused = || Stop::Undo(Error::Unavailable("a record was refused or did not arrive".into()));
-    if flushed && !producer.context().has_failed() { Ok(()) } else { Err(refused()) }
-}
-
-fn send_offsets(
-    producer: &Producer,
-    committer: &Committer,
-    commits: &BTreeMap<&Partition, &Commit>,
-) -> Result<(), Stop> {
-    let mut offsets = TopicPartitionList::with_capacity(commits.len());
-    for commit in commits.values() {
-        positions::add(&mut offsets, commit).map_err(|error| Stop::Undo(failure::of(&error)))?;
-    }
-    let Some(group) = committer.consumer.group_metadata() else { return Err(Stop::Undo(Error::Closed)) };
-    producer.send_offsets_to_transaction(&offsets, &group, STEP_TIMEOUT).map_err(stop)
-}
-
-/// Commits, again after a time-out, since only the same call tells how it ended.
-fn commit(producer: &Producer) -> Result<(), Stop> {
-    let deadline = Instant::now() + COMMIT_TIMEOUT;
-    loop {
-        let Err(CommitFailure { code, reason, retriable, requires_abort, fatal }) =
-            raw::commit_transaction(producer, STEP_TIMEOUT)
-        else {
-            return Ok(());
-        };
-        let error = error(code, &reason);
-        if requires_abort {
-            return Err(Stop::Undo(error));
-        }
-        if fatal || !retriable || Instant::now() > deadline {
-            return Err(Stop::Unknown(error));
-        }
-    }
-}
-
-fn stop(failed: KafkaError) -> Stop {
-    let error = failure::of(&failed);
-    match failed {
-        KafkaError::Transaction(failed) if failed.is_fatal() => Stop::Renew(error),
-        _ => Stop::Undo(error),
-    }
+/// As Kafka itself checks it.
+fn is_topic_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=249).contains(&name.len()) && name.bytes().all(allowed) && name != "." && name != ".."
 }

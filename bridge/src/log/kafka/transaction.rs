@@ -1,0 +1,145 @@
+//! One transaction on a cluster, step by step: records, offsets, commit. What goes wrong says how far it came.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+
+use super::client::{Client, Deliveries};
+use super::failure::{self, error};
+use super::positions;
+use super::raw::{self, CommitFailure};
+use crate::log::{Commit, Error, NewRecord, Partition};
+
+/// What one question to the cluster may take.
+pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
+
+pub(super) type Producer = ThreadedProducer<Deliveries>;
+
+/// Whose offsets are committed.
+pub(super) struct Committer {
+    pub consumer: Arc<BaseConsumer<Client>>,
+    /// The partitions that are ours. Held locked through a transaction, so that none is given away in the middle of it.
+    pub owned: Arc<Mutex<HashSet<Partition>>>,
+}
+
+/// How records are handed to the broker: many in a batch, or each alone, so that a refusal names the right one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    Together,
+    OneByOne,
+}
+
+/// How far a transaction came.
+pub(super) enum Stop {
+    /// It is to be undone.
+    Undo(Error),
+    /// Its producer is of no more use; nothing of it will be seen.
+    Renew(Error),
+    /// Whether it was committed is not known.
+    Unknown(Error),
+}
+
+/// Begins a transaction, writes into it and commits it.
+pub(super) fn write(
+    producer: &Producer,
+    committer: Option<&Committer>,
+    records: &[&NewRecord],
+    commits: &BTreeMap<&Partition, &Commit>,
+    pace: Pace,
+) -> Result<(), Stop> {
+    producer.context().take_failed();
+    producer.begin_transaction().map_err(stop)?;
+    for (index, record) in records.iter().enumerate() {
+        send(producer, index, record).map_err(Stop::Undo)?;
+        if pace == Pace::OneByOne {
+            arrive(producer)?;
+        }
+    }
+    if let (false, Some(committer)) = (commits.is_empty(), committer) {
+        send_offsets(producer, committer, commits)?;
+    }
+    commit(producer)
+}
+
+fn send(producer: &Producer, index: usize, record: &NewRecord) -> Result<(), Error> {
+    let mut out = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&record.topic, index);
+    out.partition = record.partition;
+    out.key = record.key.as_deref();
+    out.payload = record.value.as_deref();
+    out.timestamp = record.timestamp_ms;
+    if !record.headers.is_empty() {
+        let empty = OwnedHeaders::new_with_capacity(record.headers.len());
+        let add = |all: OwnedHeaders, (key, value): &(String, Option<bytes::Bytes>)| {
+            all.insert(Header { key, value: value.as_deref() })
+        };
+        out.headers = Some(record.headers.iter().fold(empty, add));
+    }
+    let deadline = Instant::now() + STEP_TIMEOUT;
+    loop {
+        match producer.send(out) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if Instant::now() < deadline => {
+                out = back;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err((error, _)) => {
+                let code = error.rdkafka_error_code();
+                return Err(code.map_or_else(|| failure::of(&error), |code| failure::of_record(index, record, code)));
+            }
+        }
+    }
+}
+
+/// Waits until the broker has what was sent, or has refused it.
+fn arrive(producer: &Producer) -> Result<(), Stop> {
+    let flushed = raw::flush(producer, STEP_TIMEOUT);
+    let refused = || Stop::Undo(Error::Unavailable("a record was refused or did not arrive".into()));
+    if flushed && !producer.context().has_failed() { Ok(()) } else { Err(refused()) }
+}
+
+fn send_offsets(
+    producer: &Producer,
+    committer: &Committer,
+    commits: &BTreeMap<&Partition, &Commit>,
+) -> Result<(), Stop> {
+    let mut offsets = TopicPartitionList::with_capacity(commits.len());
+    for commit in commits.values() {
+        positions::add(&mut offsets, commit).map_err(|error| Stop::Undo(failure::of(&error)))?;
+    }
+    let Some(group) = committer.consumer.group_metadata() else { return Err(Stop::Undo(Error::Closed)) };
+    producer.send_offsets_to_transaction(&offsets, &group, STEP_TIMEOUT).map_err(stop)
+}
+
+/// Commits, again after a time-out, since only the same call tells how it ended.
+fn commit(producer: &Producer) -> Result<(), Stop> {
+    let deadline = Instant::now() + COMMIT_TIMEOUT;
+    loop {
+        let Err(CommitFailure { code, reason, retriable, requires_abort, fatal }) =
+            raw::commit_transaction(producer, STEP_TIMEOUT)
+        else {
+            return Ok(());
+        };
+        let error = error(code, &reason);
+        if requires_abort {
+            return Err(Stop::Undo(error));
+        }
+        if fatal || !retriable || Instant::now() > deadline {
+            return Err(Stop::Unknown(error));
+        }
+    }
+}
+
+fn stop(failed: KafkaError) -> Stop {
+    let error = failure::of(&failed);
+    match failed {
+        KafkaError::Transaction(failed) if failed.is_fatal() => Stop::Renew(error),
+        _ => Stop::Undo(error),
+    }
+}
