@@ -79,9 +79,7 @@ impl Rule {
     }
 
     fn covers(&self, scheme: &str, host: &str, port: u16) -> bool {
-        let scheme = scheme.to_ascii_lowercase();
-        let same_scheme =
-            self.scheme.as_ref().is_none_or(|one| *one == scheme || (one == "postgresql" && scheme == "postgres"));
+        let same_scheme = self.scheme.as_ref().is_none_or(|one| one.eq_ignore_ascii_case(scheme));
         same_scheme && self.port.is_none_or(|one| one == port) && self.host.covers(host)
     }
 }
@@ -128,7 +126,7 @@ pub fn default_port(scheme: &str) -> Option<u16> {
     match scheme {
         "http" => Some(80),
         "https" => Some(443),
-        "postgres" | "postgresql" => Some(5432),
+        "postgres" => Some(5432),
         _ => None,
     }
 }

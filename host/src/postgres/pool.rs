@@ -207,3 +207,29 @@ async fn clean(client: Client, pool: Arc<Pool>, slot: OwnedSemaphorePermit) {
     }
     drop(slot);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(address: &str, expected: Option<Permission>) {
+        let rules = ["postgres://db:5432", "postgres://*.example:*"].map(|rule| (rule, rule.to_owned()));
+        let hosts = AllowedHosts::parse(rules.into_iter()).expect("rules");
+        let pools = Pools::new(Blocked::default(), 1, Duration::ZERO);
+        let target = pools.target(&hosts, address, None);
+        assert_eq!(target.ok().map(|target| target.permission), expected, "{address}");
+    }
+
+    #[test]
+    fn only_one_allowed_host_by_its_name_is_connected_to() {
+        check("postgres://u:p@db/x", Some(Permission::Named));
+        check("host=db user=u", Some(Permission::Named));
+        check("postgres://u@a.example:6000/x?sslmode=require", Some(Permission::Wildcard));
+        check("postgres://u@elsewhere/x", None);
+        check("postgres://u@db:5433/x", None);
+        check("postgres://u@db,a.example/x", None);
+        check("host=db hostaddr=10.0.0.1 user=u", None);
+        check("host=/var/run/postgresql user=u", None);
+        check("nonsense", None);
+    }
+}

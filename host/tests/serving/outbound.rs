@@ -2,6 +2,7 @@
 
 use crate::house::{Files, House};
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -58,4 +59,25 @@ async fn a_port_where_nobody_listens_is_told_as_such() {
     let house = house(&["http://*:*"], false).await;
     let told = house.error(&format!("/guest/fetch?http://{nobody}/")).await;
     assert!(told.contains("ConnectionRefused"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_accepts_and_says_nothing_is_given_up_on() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = silent.local_addr().expect("an address");
+    let mut files = Files::with_hosts(&["http://*:*", "https://*:*"]);
+    files.config.limits.outbound_timeout = Duration::from_millis(200);
+    files.config.limits.connect_timeout = Duration::from_millis(200);
+    let house = files.start().await;
+    let told = house.error(&format!("/guest/fetch?http://{address}/")).await;
+    assert!(told.contains("ConnectionReadTimeout"), "{told}");
+    let told = house.error(&format!("/guest/fetch?https://{address}/")).await;
+    assert!(told.contains("Timeout"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_does_not_speak_tls_is_told_as_such() {
+    let there = somebody().await;
+    let told = house(&["https://*:*"], false).await.error(&format!("/guest/fetch?https://{there}/")).await;
+    assert!(told.contains("Tls"), "{told}");
 }
