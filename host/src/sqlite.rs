@@ -88,10 +88,16 @@ impl Keeper {
     pub fn open(path: &Path) -> Result<Self, String> {
         let folder = path.parent().unwrap_or(Path::new(""));
         std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
-        let connection = open(path).map_err(|error| error.to_string())?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(|error| error.to_string())?;
-        Ok(Self(Mutex::new(connection)))
+        log_ahead(path).map(|connection| Self(Mutex::new(connection))).map_err(|error| error.to_string())
     }
+}
+
+fn log_ahead(path: &Path) -> rusqlite::Result<rusqlite::Connection> {
+    let connection = open(path)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // A new file's log is only opened by the first look into it.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    Ok(connection)
 }
 
 /// All rows at once, within `bytes_max`: the connection is free again when the guest gets the first one.

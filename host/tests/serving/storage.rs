@@ -42,3 +42,11 @@ async fn a_second_statement_in_one_text_is_refused_and_not_forgotten() {
     let house = House::usual().await;
     house.error("/guest/sqlite/script").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_write_ahead_log_stays_in_place_between_requests() {
+    let house = House::usual().await;
+    house.text("/guest/sqlite/add?one").await;
+    let log = house.folder.path().join("data/deep/test.db-wal");
+    assert!(log.metadata().is_ok_and(|data| data.len() > 0), "the log was written back by a request");
+}
