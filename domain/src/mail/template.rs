@@ -22,13 +22,15 @@ pub enum Template {
     InvoicePaid,
     /// To a merchant: not enough was seen in time.
     InvoiceExpired,
+    /// To a merchant: one of their endpoints is not called any more.
+    EndpointDisabled,
 }
 
 /// What a user may choose to receive or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Category {
-    /// About the account itself: always sent.
+    /// About the account itself and what stops to work: always sent.
     Account,
     /// About invoices.
     Invoices,
@@ -69,8 +71,13 @@ const HOUR_MS: i64 = 60 * 60 * 1_000;
 
 impl Template {
     /// Every template.
-    pub const ALL: [Template; 4] =
-        [Template::Welcome, Template::InvoiceProcessing, Template::InvoicePaid, Template::InvoiceExpired];
+    pub const ALL: [Template; 5] = [
+        Template::Welcome,
+        Template::InvoiceProcessing,
+        Template::InvoicePaid,
+        Template::InvoiceExpired,
+        Template::EndpointDisabled,
+    ];
 
     /// Its name in events and rows.
     pub fn key(self) -> &'static str {
@@ -79,6 +86,7 @@ impl Template {
             Template::InvoiceProcessing => "invoice-processing",
             Template::InvoicePaid => "invoice-paid",
             Template::InvoiceExpired => "invoice-expired",
+            Template::EndpointDisabled => "endpoint-disabled",
         }
     }
 
@@ -95,7 +103,7 @@ impl Template {
     /// What preferences call it.
     pub fn category(self) -> Category {
         match self {
-            Template::Welcome => Category::Account,
+            Template::Welcome | Template::EndpointDisabled => Category::Account,
             Template::InvoiceProcessing | Template::InvoicePaid | Template::InvoiceExpired => Category::Invoices,
         }
     }
@@ -105,7 +113,9 @@ impl Template {
     pub fn ttl_ms(self) -> i64 {
         match self {
             Template::InvoiceProcessing => 2 * HOUR_MS,
-            Template::Welcome | Template::InvoicePaid | Template::InvoiceExpired => 24 * HOUR_MS,
+            Template::Welcome | Template::InvoicePaid | Template::InvoiceExpired | Template::EndpointDisabled => {
+                24 * HOUR_MS
+            }
         }
     }
 
@@ -142,6 +152,8 @@ impl Template {
             (Template::InvoicePaid, Locale::De) => files!("invoice-paid.de"),
             (Template::InvoiceExpired, Locale::En) => files!("invoice-expired.en"),
             (Template::InvoiceExpired, Locale::De) => files!("invoice-expired.de"),
+            (Template::EndpointDisabled, Locale::En) => files!("endpoint-disabled.en"),
+            (Template::EndpointDisabled, Locale::De) => files!("endpoint-disabled.de"),
         }
     }
 }
@@ -193,7 +205,15 @@ mod tests {
     use serde_json::json;
 
     fn data() -> Value {
-        json!({ "user": "usr_1", "invoice": "inv_1", "due": "1.5 ETH", "received": "1.5 ETH", "order_id": "A-7" })
+        json!({
+            "user": "usr_1",
+            "invoice": "inv_1",
+            "due": "1.5 ETH",
+            "received": "1.5 ETH",
+            "order_id": "A-7",
+            "endpoint": "ep_1",
+            "gone": true,
+        })
     }
 
     #[test]

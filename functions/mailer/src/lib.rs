@@ -14,6 +14,7 @@ mod wishes;
 use domain::facts::core::USER_REGISTERED;
 use domain::facts::mailer::MESSAGE_QUEUED;
 use domain::facts::payment::{INVOICE_EXPIRED, INVOICE_PAID, INVOICE_PROCESSING};
+use domain::facts::webhook::ENDPOINT_DISABLED;
 use domain::mail::Template;
 use event::Event;
 use guest::{Answer, Command, Db, Function, Input, Problem, Tx};
@@ -58,6 +59,7 @@ async fn hear(tx: &Tx<'_>, event: &Event, tried: Option<&Tried>) -> Result<Answe
         INVOICE_PROCESSING => messages::invoice(tx, event, Template::InvoiceProcessing).await,
         INVOICE_PAID => messages::invoice(tx, event, Template::InvoicePaid).await,
         INVOICE_EXPIRED => messages::invoice(tx, event, Template::InvoiceExpired).await,
+        ENDPOINT_DISABLED => messages::endpoint_disabled(tx, event).await,
         MESSAGE_QUEUED => messages::record(tx, event, tried).await,
         _ => Ok(Answer::no_content()),
     }

@@ -1,11 +1,13 @@
 //! The life of mails: written when something happens, recorded after an attempt, expired by a wake, purged with their user.
 
 use domain::amount::Money;
+use domain::delivery::Disabled;
 use domain::facts::core::UserRegistered;
 use domain::facts::mailer::{
     MESSAGE_EXPIRED, MESSAGE_FAILED, MESSAGE_QUEUED, MESSAGE_SENT, MessageFailed, MessageTold,
 };
 use domain::facts::payment::InvoiceTold;
+use domain::facts::webhook::EndpointDisabled;
 use domain::mail::{Effect, FailureReason, Happening, Message, Template};
 use event::Event;
 use guest::{Answer, Fact, Problem, Tx, derived_id, now_ms, payload, sequence, subject, tell};
@@ -40,6 +42,14 @@ pub async fn user_erased(tx: &Tx<'_>, event: &Event) -> Result<Answer, Problem> 
 pub async fn invoice(tx: &Tx<'_>, event: &Event, template: Template) -> Result<Answer, Problem> {
     let invoice: InvoiceTold = payload(event)?;
     let fact = write(tx, event, &invoice.merchant, template, values(&invoice)).await?;
+    Ok(tell(fact).wake_at(store::next_expiry_ms(tx).await?))
+}
+
+/// Tells a merchant that one of their endpoints is not called any more.
+pub async fn endpoint_disabled(tx: &Tx<'_>, event: &Event) -> Result<Answer, Problem> {
+    let told: EndpointDisabled = payload(event)?;
+    let data = json!({ "endpoint": told.endpoint, "gone": told.reason == Disabled::Gone });
+    let fact = write(tx, event, &told.merchant, Template::EndpointDisabled, data).await?;
     Ok(tell(fact).wake_at(store::next_expiry_ms(tx).await?))
 }
 
