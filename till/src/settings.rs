@@ -25,6 +25,8 @@ pub fn variables(
         ("xpub".to_owned(), XPUB.to_owned()),
         ("rate_feed_a".to_owned(), format!("{}/a", url(ports.feeds))),
         ("rate_feed_b".to_owned(), format!("{}/b", url(ports.feeds))),
+        ("rate_feed_a_origin".to_owned(), url(ports.feeds)),
+        ("rate_feed_b_origin".to_owned(), url(ports.feeds)),
         ("webhook_private_host".to_owned(), format!("127.0.0.1:{}", ports.merchant)),
     ]);
     for function in FUNCTIONS {
