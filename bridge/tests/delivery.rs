@@ -1,5 +1,7 @@
 //! From a record to a sink and back, on the embedded log, with a real HTTP server as the sink.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::time::{Duration, Instant};

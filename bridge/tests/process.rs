@@ -1,5 +1,7 @@
 //! `till-bridge` as a process: what it says, how it ends, and what a kill leaves behind.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::net::{SocketAddr, TcpListener};

@@ -1,5 +1,7 @@
 //! Wakes and schedules: calls that no record asks for.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::time::Duration;

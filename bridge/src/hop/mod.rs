@@ -1,10 +1,12 @@
 //! The hop of one source: what its feed, its sink and its log tell goes into the dispatch machine, and what the machine says is
 //! done. One task owns all of it, so that there are no locks.
 
+mod deliver;
+mod leave;
+mod names;
 mod settle;
 mod state;
 
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
@@ -14,21 +16,24 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-use crate::answer::{Meaning, Outcome};
+use crate::answer::Outcome;
 use crate::clock::Clock;
-use crate::config::{Reply, Source};
-use crate::dead_letter::{self, Reason};
-use crate::dispatch::{Action, DeliveryId, Input, METADATA_BYTES_MAX, Machine, Policy, Slot, Verdict};
+use crate::config::Source;
+use crate::dead_letter::Reason;
+use crate::dispatch::{Action, DeliveryId, Input, METADATA_BYTES_MAX, Machine, Policy};
 use crate::http::Sender;
-use crate::log::{Alarm, Commit, Control, Feed, Group, Happening, Log, NewRecord, Partition, Record, Revoked};
+use crate::log::{Alarm, Control, Feed, Group, Happening, Log, Record};
 use crate::metrics::{Metrics, add};
+use crate::request;
 use crate::wakes::Wakes;
-use crate::{reply, request};
 
+use leave::{Leaving, Stopping};
+use names::Partitions;
+pub use names::Topics;
 use settle::Settling;
 pub use state::{PartitionState, State};
 
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+const HANDFUL: usize = 32;
 
 /// What a hop needs from the rest of the bridge.
 #[derive(Clone)]
@@ -39,13 +44,6 @@ pub struct Surroundings {
     pub replica: String,
     pub drain: Duration,
     pub topics: Topics,
-}
-
-/// The topics that exist, as far as was looked; shared by all sources.
-#[derive(Clone, Default)]
-pub struct Topics {
-    found: Rc<RefCell<BTreeMap<String, i32>>>,
-    looked_at: Rc<Cell<Option<Instant>>>,
 }
 
 /// Asks a running hop for its state.
@@ -144,19 +142,6 @@ struct Call {
     record: Rc<Record>,
 }
 
-/// A revoked partition while what is under way ends.
-struct Leaving {
-    revoked: Revoked,
-    slots: Vec<Slot>,
-    deadline: Instant,
-}
-
-/// The end: drained by `deadline`, then closed.
-struct Stopping {
-    deadline: Instant,
-    closed: bool,
-}
-
 /// What the loop wakes up for.
 enum Event {
     Happening(Option<Happening>),
@@ -196,7 +181,10 @@ impl<'a> Running<'a> {
     ) -> Ended {
         loop {
             match self.next(questions, stop).await {
-                Event::Happening(Some(happening)) => self.happened(happening).await,
+                Event::Happening(Some(happening)) => {
+                    self.happened(happening).await;
+                    self.take_what_waits().await;
+                }
                 Event::Happening(None) => break,
                 Event::Landed(id, outcome) => self.landed(id, *outcome).await,
                 Event::Settled(result) => self.settled(result),
@@ -231,6 +219,20 @@ impl<'a> Running<'a> {
             Some(question) = questions.recv() => Event::Question(question),
             _ = stop.wait_for(|stop| *stop), if !is_stopping => Event::Stop,
             () = due.wait(&hop.around.clock) => Event::Time,
+        }
+    }
+
+    /// A feed that has much is emptied by the handful, since looking at everything else after each record costs more than it.
+    async fn take_what_waits(&mut self) {
+        for _ in 0..HANDFUL {
+            if self.stopping.is_some() || self.machine.is_full() {
+                return;
+            }
+            match at_once(self.feed.next()).await {
+                Some(Some(happening)) => self.happened(happening).await,
+                // That it has ended is told again.
+                Some(None) | None => return,
+            }
         }
     }
 
@@ -305,186 +307,6 @@ impl<'a> Running<'a> {
         }
         self.actions = actions;
     }
-
-    fn act(&mut self, action: Action<Rc<Record>>) {
-        match action {
-            Action::Send { id, record, .. } => self.send(id, record),
-            Action::Cancel { id } => {
-                if let Some(call) = self.under_way.remove(&id) {
-                    call.abort.abort();
-                }
-            }
-            Action::DeadLetter { id, record, attempts } => self.dead_letter(id, &record, attempts),
-            Action::Dropped { record, attempts, .. } => {
-                add(&self.hop.metrics.dropped, 1);
-                let (partition, offset) = (record.partition.to_string(), record.offset);
-                tracing::warn!(
-                    source = self.hop.source.name,
-                    partition,
-                    offset,
-                    attempts,
-                    "given up without a dead letter"
-                );
-            }
-            Action::Pause(slot) => self.control.pause(std::slice::from_ref(self.partitions.get(slot))),
-            Action::Resume(slot) => self.control.resume(std::slice::from_ref(self.partitions.get(slot))),
-        }
-    }
-
-    fn send(&mut self, id: DeliveryId, record: Rc<Record>) {
-        let source = &self.hop.source;
-        let event = request::event_of(source, &record);
-        let request = request::request_of(&event, source.delivery.structured, source.reply != Reply::None);
-        let (sender, timeout) = (Rc::clone(&self.hop.sender), source.delivery.timeout);
-        let abort = self.calls.spawn_local(async move { (id, sender.send(&request, timeout).await) });
-        self.under_way.insert(id, Call { abort, record });
-    }
-
-    async fn landed(&mut self, id: DeliveryId, outcome: Outcome) {
-        let Some(call) = self.under_way.remove(&id) else { return };
-        let (hop, now) = (self.hop, self.hop.around.clock.now());
-        hop.metrics.attempt(outcome.label());
-        if let Some(instant) = outcome.wake_at() {
-            hop.around.wakes.ask(&hop.source.sink.name, instant);
-        }
-        let meaning = outcome.meaning(hop.source.reply != Reply::None, now);
-        let verdict = match &meaning {
-            Meaning::Reply(events) => self.reply(id, events, &call.record).await,
-            meaning => meaning.verdict(),
-        };
-        match &verdict {
-            Verdict::Settled => self.count_settled(&call.record),
-            Verdict::Unwritable(reason) => self.tell_stop(&call.record, reason),
-            Verdict::Refused | Verdict::Unauthorized | Verdict::Failed { .. } | Verdict::Silent => {
-                self.reason = Reason::of(&outcome);
-                tracing::debug!(
-                    source = hop.source.name,
-                    offset = call.record.offset,
-                    code = outcome.code(),
-                    "not settled"
-                );
-            }
-            Verdict::Reply => {}
-        }
-        self.step(Input::Answered { id, verdict });
-    }
-
-    /// The reply's records wait to be written, if they ever can be.
-    async fn reply(&mut self, id: DeliveryId, events: &[event::Event], record: &Rc<Record>) -> Verdict {
-        let (reply, topics) = (&self.hop.source.reply, &self.hop.around.topics);
-        if reply::names_unknown_topic(reply, events, &topics.found.borrow()) {
-            topics.look(&self.hop.around.log).await;
-        }
-        let records = reply::records_of(reply, events, &topics.found.borrow());
-        match records {
-            Ok(records) => {
-                self.settling.push(settle::Write { id, records, record: Rc::clone(record), dead_letter: false });
-                Verdict::Reply
-            }
-            Err(reason) => Verdict::Unwritable(reason),
-        }
-    }
-
-    fn dead_letter(&mut self, id: DeliveryId, record: &Rc<Record>, attempts: u32) {
-        let now_ms = self.hop.around.clock.now_ms();
-        let topic = self.hop.dead_letter_topic.as_deref().unwrap_or_default();
-        let letter = dead_letter::record_of(topic, &self.hop.source, record, attempts, &self.reason, now_ms);
-        self.settling.push(settle::Write { id, records: vec![letter], record: Rc::clone(record), dead_letter: true });
-    }
-
-    fn count_settled(&self, record: &Record) {
-        let (metrics, now_ms) = (&self.hop.metrics, self.hop.around.clock.now_ms());
-        add(&metrics.settled, 1);
-        metrics.last_delivery_s.set(now_ms / 1_000);
-        if let Some(timestamp_ms) = record.timestamp_ms {
-            metrics.settled_after(now_ms - timestamp_ms);
-        }
-    }
-
-    fn tell_stop(&self, record: &Record, reason: &str) {
-        let (partition, offset) = (record.partition.to_string(), record.offset);
-        tracing::error!(source = self.hop.source.name, partition, offset, reason, "the lane is stopped");
-    }
-
-    fn begin_stop(&mut self) {
-        self.step(Input::Drain);
-        self.stopping = Some(Stopping { deadline: Instant::now() + self.hop.around.drain, closed: false });
-    }
-
-    async fn revoked(&mut self, revoked: Revoked) {
-        add(&self.hop.metrics.rebalances, revoked.partitions.len());
-        let slots: Vec<Slot> = revoked.partitions.iter().map(|partition| self.partitions.slot(partition)).collect();
-        if revoked.lost {
-            return self.step(Input::Gone(slots));
-        }
-        self.finish_leaving().await;
-        self.step(Input::Leaving(slots.clone()));
-        let drain = if self.stopping.is_some() { Duration::ZERO } else { self.hop.around.drain };
-        self.leaving = Some(Leaving { revoked, slots, deadline: Instant::now() + drain });
-    }
-
-    async fn leave_when_quiet(&mut self) {
-        let ends = self.leaving.as_ref().is_some_and(|leaving| {
-            Instant::now() >= leaving.deadline || (self.machine.is_quiet(&leaving.slots) && self.settling.is_idle())
-        });
-        if ends {
-            self.finish_leaving().await;
-        }
-    }
-
-    /// What is settled is committed, then the partitions are forgotten and given back.
-    async fn finish_leaving(&mut self) {
-        let Some(leaving) = self.leaving.take() else { return };
-        self.settle_now().await;
-        self.step(Input::Gone(leaving.slots));
-        drop(leaving.revoked.release);
-    }
-
-    fn close_when_quiet(&mut self) {
-        let quiet = self.machine.in_flight() == 0 && self.settling.is_idle() && !self.machine.is_dirty();
-        if let Some(stopping) = self.stopping.as_mut().filter(|stopping| !stopping.closed)
-            && (quiet || Instant::now() >= stopping.deadline)
-        {
-            stopping.closed = true;
-            self.control.close();
-        }
-    }
-}
-
-impl Topics {
-    /// Looks again, unless that was done just now: many bad replies must not become many questions.
-    async fn look(&self, log: &Log) {
-        if self.looked_at.get().is_some_and(|at| at.elapsed() < LOOK_AGAIN_AFTER) {
-            return;
-        }
-        if let Ok(found) = log.topics().await {
-            *self.found.borrow_mut() = found;
-            self.looked_at.set(Some(Instant::now()));
-        }
-    }
-}
-
-/// The edge's names of partitions and the machine's numbers.
-#[derive(Debug, Default)]
-struct Partitions {
-    slots: HashMap<Partition, Slot>,
-    names: Vec<Partition>,
-}
-
-impl Partitions {
-    fn slot(&mut self, partition: &Partition) -> Slot {
-        if let Some(slot) = self.slots.get(partition) {
-            return *slot;
-        }
-        let slot = Slot(self.names.len() as u32);
-        self.slots.insert(partition.clone(), slot);
-        self.names.push(partition.clone());
-        slot
-    }
-
-    fn get(&self, slot: Slot) -> &Partition {
-        &self.names[slot.0 as usize]
-    }
 }
 
 /// The next moment at which something is to be done, by the clock that tests move and by the one that they do not.
@@ -517,17 +339,14 @@ fn size(record: &Record) -> usize {
     bytes(&record.key) + bytes(&record.value) + headers
 }
 
-/// The machine's commitments in the log's words.
-fn commits(partitions: &Partitions, commitments: &[crate::dispatch::Commitment]) -> Vec<Commit> {
-    let commit = |commitment: &crate::dispatch::Commitment| Commit {
-        partition: partitions.get(commitment.slot).clone(),
-        next: commitment.next,
-        metadata: commitment.metadata.clone(),
-    };
-    commitments.iter().map(commit).collect()
-}
-
-/// All records of some writes, in order.
-fn records<'a>(writes: impl Iterator<Item = &'a settle::Write>) -> Vec<NewRecord> {
-    writes.flat_map(|write| write.records.iter().cloned()).collect()
+/// What a future has ready now.
+async fn at_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|context| {
+        std::task::Poll::Ready(match future.as_mut().poll(context) {
+            std::task::Poll::Ready(value) => Some(value),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Running, commits, records};
+use super::Running;
+use super::names::commits;
 use crate::dispatch::{DeliveryId, Input, Slot};
 use crate::log::{Error, NewRecord, Record};
 use crate::metrics::add;
@@ -206,6 +207,11 @@ impl Running<'_> {
             self.settled(result.unwrap_or_else(|_| Err(Error::Unavailable("the last commit took too long".into()))));
         }
     }
+}
+
+/// All records of some writes, in order.
+fn records<'a>(writes: impl Iterator<Item = &'a Write>) -> Vec<NewRecord> {
+    writes.flat_map(|write| write.records.iter().cloned()).collect()
 }
 
 /// Which of the writes holds the record at `index` of the call.

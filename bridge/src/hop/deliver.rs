@@ -1,0 +1,116 @@
+//! From a record to its call, and from the call's outcome to what the machine hears and what is to be written.
+
+use std::rc::Rc;
+
+use super::settle::Write;
+use super::{Call, Running};
+use crate::answer::{Meaning, Outcome};
+use crate::config::Reply;
+use crate::dead_letter::{self, Reason};
+use crate::dispatch::{Action, DeliveryId, Input, Verdict};
+use crate::log::Record;
+use crate::metrics::add;
+use crate::{reply, request};
+
+impl Running<'_> {
+    /// Does what the machine says.
+    pub(super) fn act(&mut self, action: Action<Rc<Record>>) {
+        match action {
+            Action::Send { id, record, .. } => self.send(id, record),
+            Action::Cancel { id } => {
+                if let Some(call) = self.under_way.remove(&id) {
+                    call.abort.abort();
+                }
+            }
+            Action::DeadLetter { id, record, attempts } => self.dead_letter(id, &record, attempts),
+            Action::Dropped { record, attempts, .. } => {
+                add(&self.hop.metrics.dropped, 1);
+                let (partition, offset) = (record.partition.to_string(), record.offset);
+                tracing::warn!(
+                    source = self.hop.source.name,
+                    partition,
+                    offset,
+                    attempts,
+                    "given up without a dead letter"
+                );
+            }
+            Action::Pause(slot) => self.control.pause(std::slice::from_ref(self.partitions.get(slot))),
+            Action::Resume(slot) => self.control.resume(std::slice::from_ref(self.partitions.get(slot))),
+        }
+    }
+
+    pub(super) fn send(&mut self, id: DeliveryId, record: Rc<Record>) {
+        let source = &self.hop.source;
+        let event = request::event_of(source, &record);
+        let request = request::request_of(&event, source.delivery.structured, source.reply != Reply::None);
+        let (sender, timeout) = (Rc::clone(&self.hop.sender), source.delivery.timeout);
+        let abort = self.calls.spawn_local(async move { (id, sender.send(&request, timeout).await) });
+        self.under_way.insert(id, Call { abort, record });
+    }
+
+    pub(super) async fn landed(&mut self, id: DeliveryId, outcome: Outcome) {
+        let Some(call) = self.under_way.remove(&id) else { return };
+        let (hop, now) = (self.hop, self.hop.around.clock.now());
+        hop.metrics.attempt(outcome.label());
+        if let Some(instant) = outcome.wake_at() {
+            hop.around.wakes.ask(&hop.source.sink.name, instant);
+        }
+        let meaning = outcome.meaning(hop.source.reply != Reply::None, now);
+        let verdict = match &meaning {
+            Meaning::Reply(events) => self.reply(id, events, &call.record).await,
+            meaning => meaning.verdict(),
+        };
+        match &verdict {
+            Verdict::Settled => self.count_settled(&call.record),
+            Verdict::Unwritable(reason) => self.tell_stop(&call.record, reason),
+            Verdict::Refused | Verdict::Unauthorized | Verdict::Failed { .. } | Verdict::Silent => {
+                self.reason = Reason::of(&outcome);
+                tracing::debug!(
+                    source = hop.source.name,
+                    offset = call.record.offset,
+                    code = outcome.code(),
+                    "not settled"
+                );
+            }
+            Verdict::Reply => {}
+        }
+        self.step(Input::Answered { id, verdict });
+    }
+
+    /// The reply's records wait to be written, if they ever can be.
+    pub(super) async fn reply(&mut self, id: DeliveryId, events: &[event::Event], record: &Rc<Record>) -> Verdict {
+        let (reply, topics) = (&self.hop.source.reply, &self.hop.around.topics);
+        if reply::names_unknown_topic(reply, events, &topics.found.borrow()) {
+            topics.look(&self.hop.around.log).await;
+        }
+        let records = reply::records_of(reply, events, &topics.found.borrow());
+        match records {
+            Ok(records) => {
+                self.settling.push(Write { id, records, record: Rc::clone(record), dead_letter: false });
+                Verdict::Reply
+            }
+            Err(reason) => Verdict::Unwritable(reason),
+        }
+    }
+
+    pub(super) fn dead_letter(&mut self, id: DeliveryId, record: &Rc<Record>, attempts: u32) {
+        let now_ms = self.hop.around.clock.now_ms();
+        let topic = self.hop.dead_letter_topic.as_deref().unwrap_or_default();
+        let letter = dead_letter::record_of(topic, &self.hop.source, record, attempts, &self.reason, now_ms);
+        self.settling.push(Write { id, records: vec![letter], record: Rc::clone(record), dead_letter: true });
+    }
+
+    pub(super) fn count_settled(&self, record: &Record) {
+        let (metrics, now_ms) = (&self.hop.metrics, self.hop.around.clock.now_ms());
+        add(&metrics.settled, 1);
+        metrics.last_delivery_s.set(now_ms / 1_000);
+        if let Some(timestamp_ms) = record.timestamp_ms {
+            metrics.settled_after(now_ms - timestamp_ms);
+        }
+    }
+
+    pub(super) fn tell_stop(&self, record: &Record, reason: &str) {
+        let (partition, offset) = (record.partition.to_string(), record.offset);
+        tracing::error!(source = self.hop.source.name, partition, offset, reason, "the lane is stopped");
+    }
+}
