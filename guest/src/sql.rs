@@ -103,7 +103,9 @@ impl Db {
             Connection::Sqlite(_) => sqlite::begin(purpose),
             Connection::Postgres(_) => postgres::begin(purpose),
         };
-        self.execute_raw(begin, &[]).await?;
+        for statement in begin {
+            self.execute_raw(statement, &[]).await?;
+        }
         Ok(Tx { db: self })
     }
 }

@@ -18,11 +18,12 @@ use crate::telling::Origin;
 use crate::{Answer, Function};
 
 /// How often a unit of work runs before the caller is asked to come back.
-const ATTEMPTS_MAX: u32 = 8;
+const ATTEMPTS_MAX: u32 = 16;
 /// No new attempt begins after this.
 const WORK_TIMEOUT_MS: i64 = 10_000;
-/// The pause before the second attempt; it doubles, and chance spreads those who met.
+/// Half the pause before the second attempt; it doubles up to a bound, and chance spreads those who met.
 const PAUSE_MS: u64 = 4;
+const PAUSE_MAX_MS: u64 = 256;
 
 /// Under what an outcome is kept, so that a repeat finds it.
 pub enum Once {
@@ -172,7 +173,7 @@ impl<F: Function> Work<'_, F> {
 }
 
 async fn pause(attempt: u32) {
-    let longest_ms = PAUSE_MS << attempt;
+    let longest_ms = (PAUSE_MS << attempt).min(PAUSE_MAX_MS);
     let chance = Uuid::new_v4().as_u128() as u64 % longest_ms;
     spin_sdk::time::sleep(Duration::from_millis(longest_ms / 2 + chance)).await;
 }

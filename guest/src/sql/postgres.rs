@@ -12,11 +12,11 @@ pub struct Connection(pg::Connection);
 
 /// How a transaction begins. Whoever waited for a lock in bookkeeping must then see what the others did, which a
 /// serializable snapshot would hide.
-pub fn begin(purpose: Purpose) -> &'static str {
+pub fn begin(purpose: Purpose) -> &'static [&'static str] {
     match purpose {
-        Purpose::Write => "BEGIN ISOLATION LEVEL SERIALIZABLE",
-        Purpose::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-        Purpose::Bookkeeping => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        Purpose::Write => &["BEGIN ISOLATION LEVEL SERIALIZABLE"],
+        Purpose::Read => &["BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"],
+        Purpose::Bookkeeping => &["BEGIN ISOLATION LEVEL READ COMMITTED"],
     }
 }
 
@@ -88,9 +88,10 @@ fn column(value: DbValue) -> Result<Value, Problem> {
         DbValue::Int32(number) => Ok(Value::Integer(number.into())),
         DbValue::Int16(number) => Ok(Value::Integer(number.into())),
         DbValue::Boolean(flag) => Ok(Value::Integer(flag.into())),
-        DbValue::Str(text) | DbValue::Decimal(text) => Ok(Value::Text(text)),
+        DbValue::Str(text) => Ok(Value::Text(text)),
         DbValue::DbNull => Ok(Value::Null),
-        other => Err(Problem::internal(format!("a column is neither BIGINT nor TEXT but {other:?}"))),
+        // PostgreSQL sums BIGINT as NUMERIC, which not every host can decode: `CAST(SUM(…) AS BIGINT)`.
+        other => Err(Problem::internal(format!("a column is neither BIGINT nor TEXT but {other:?}; cast it"))),
     }
 }
 

@@ -18,10 +18,11 @@ pub struct Connection(sqlite::Connection);
 
 /// How a transaction begins. SQLite is serializable by nature, but a reader that begins to write may be refused in the
 /// middle, so a writer takes its place at once.
-pub fn begin(purpose: Purpose) -> &'static str {
+pub fn begin(purpose: Purpose) -> &'static [&'static str] {
     match purpose {
-        Purpose::Write | Purpose::Bookkeeping => "BEGIN IMMEDIATE",
-        Purpose::Read => "BEGIN",
+        Purpose::Write | Purpose::Bookkeeping => &["BEGIN IMMEDIATE"],
+        // For the rest of this connection, which one unit of work has for itself.
+        Purpose::Read => &["PRAGMA query_only = ON", "BEGIN"],
     }
 }
 
