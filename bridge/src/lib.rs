@@ -14,6 +14,7 @@ mod config;
 mod dead_letter;
 mod dispatch;
 mod error;
+mod explain;
 mod health;
 mod hop;
 mod http;
@@ -31,6 +32,7 @@ mod token;
 pub mod topics;
 mod wakes;
 
-pub use config::{Config, LogKind, Options, Problem, default_listen};
+pub use config::{Config, LogKind, Options, Problem, Source, default_listen};
 pub use error::Error;
+pub use explain::{Explanation, explain};
 pub use run::{open_log, run, run_on};

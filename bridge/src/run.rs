@@ -22,6 +22,9 @@ use crate::token::Token;
 use crate::wakes::Wakes;
 use crate::{ping, topics};
 
+/// How long the log may take for the last commits after the drain.
+const GRACE: Duration = Duration::from_secs(15);
+
 /// Runs a bridge on this thread until `stop` is done and everything is drained. `listener` is its one address.
 pub fn run(config: Config, listener: std::net::TcpListener, stop: impl Future<Output = ()>) -> Result<(), Error> {
     let log = open_log(&config)?;
@@ -84,7 +87,10 @@ async fn live(
     stop.await;
     tracing::info!("the bridge drains");
     halt.send_replace(true);
-    while hops.join_next().await.is_some() {}
+    let drained = async { while hops.join_next().await.is_some() {} };
+    if tokio::time::timeout(config.drain + GRACE, drained).await.is_err() {
+        tracing::error!("the log did not take the last commits; they are done again at the next start");
+    }
     let _ = serving.await;
     tracing::info!("the bridge is down");
     Ok(())

@@ -298,6 +298,7 @@ fn a_dead_letter_that_cannot_be_written_stops_its_lane() {
     assert!(complaints.contains("topic dead"), "{complaints}");
     house.wait_for_commits("g", 10);
     bridge.stop();
+    assert_eq!(sink.deliveries().len(), 21, "its neighbours were called once");
     assert_eq!(
         (house.read("dead").len(), sink.deliveries().iter().filter(|call| call.data() == "after").count()),
         (0, 0)
@@ -380,4 +381,21 @@ fn the_format_of_a_delivery_can_be_json() {
     let call = sink.wait_for(1).remove(0);
     assert_eq!(call.headers["content-type"], "application/cloudevents+json");
     assert_eq!(call.event.attribute("key"), Some("k"));
+}
+
+// promise: BRIDGE: a KafkaSource without a dead letter sink drops what it gave up, as under Knative, and goes on
+#[test]
+fn a_kafka_source_without_a_dead_letter_sink_drops_and_goes_on() {
+    let house = House::new();
+    let sink = Sink::start(|call, _| answer(if call.data() == "bad" { 400 } else { 200 }));
+    let document = source(sink.address, "  initialOffset: earliest\n")
+        .replace("till.dev/v1", "sources.knative.dev/v1beta1")
+        .replace("kind: Source", "kind: KafkaSource");
+    let bridge = house.start(&document);
+    let records = ["bad", "good"].map(|value| bridge::log::NewRecord { partition: Some(1), ..record("k", value) });
+    house.write(records.to_vec());
+    sink.wait_for(2);
+    house.wait_for_commits("g", 2);
+    assert!(bridge.get("/metrics").1.contains("till_dropped_total{source=\"s\"} 1"));
+    assert!(sink.calls().iter().all(|call| !call.is_wake()), "a plain sink knows nothing of wakes");
 }

@@ -163,3 +163,19 @@ fn a_retry_comes_when_the_clock_is_moved() {
     sink.wait_for(2);
     assert!(begun.elapsed() < Duration::from_secs(2));
 }
+
+// promise: BRIDGE: every sink is woken hourly
+#[test]
+fn every_sink_is_woken_hourly() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = folder.path().join("clock");
+    std::fs::write(&clock, "0").unwrap();
+    let sink = Sink::start(|_, _| answer(204));
+    let _process = Process::start(folder.path(), &source(sink.address, ""), Some(&clock));
+    wait("the first wake", || (sink.calls().len() == 1).then_some(()));
+    for hour in 1..4 {
+        std::thread::sleep(Duration::from_millis(50));
+        std::fs::write(&clock, (hour * 3_601_000).to_string()).unwrap();
+        wait("the next wake", || (sink.calls().len() == 1 + hour).then_some(()));
+    }
+}
