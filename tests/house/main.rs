@@ -1,6 +1,7 @@
 //! Everything that is tested on the whole house, and on the project as a whole: one program, linked once.
 
 mod bad_input;
+mod bad_records;
 mod command_line;
 mod forged;
 mod kills;

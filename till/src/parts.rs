@@ -108,7 +108,9 @@ fn stopped(part: &'static str, reason: &dyn std::fmt::Display) -> Error {
 pub fn host_error(error: host::Error) -> Error {
     match error {
         host::Error::Configuration(_) | host::Error::NotGranted { .. } => Error::Usage(error.to_string()),
-        host::Error::Component { .. } | host::Error::Engine(_) | host::Error::Io(_) => stopped("the host", &error),
+        host::Error::Component { .. } | host::Error::Database { .. } | host::Error::Engine(_) | host::Error::Io(_) => {
+            stopped("the host", &error)
+        }
     }
 }
 

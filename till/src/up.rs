@@ -31,6 +31,9 @@ impl Running {
         parts::check_components(&place.project)?;
         free(&place.ports).await?;
         let world = World::start(data, &place.ports, &options.world.left_out(), options.world.anvil.clone()).await?;
+        if !data.path("host/compiled").exists() {
+            println!("compiling the six functions for this machine (once)");
+        }
         let host = HostPart::start(place, data).await?;
         let bridge = BridgePart::start(place, options, data).await?;
         Visitor::new(&place.ports, data.key()).ready(READY_TIMEOUT).await?;

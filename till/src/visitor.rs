@@ -213,7 +213,8 @@ impl Visitor {
     /// again with the same key, as a good client does.
     pub async fn post(&self, person: &Person, path: &str, body: Value) -> Result<Value, Error> {
         let key = random::token();
-        let answer = until(&format!("an answer to POST {path}"), COMMAND_PATIENCE, async || {
+        let what = format!("an answer to POST {path}");
+        let answer = until(&what, COMMAND_PATIENCE, async || {
             let answer = self.ask_with_key(person, Method::POST, path, Some(body.clone()), &key).await?;
             Ok((!answer.status.is_server_error() && answer.status != StatusCode::CONFLICT).then_some(answer))
         });

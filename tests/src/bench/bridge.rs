@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bridge::log::{Header, Log, NewRecord, NewTopic};
+use bridge::log::{Log, NewRecord, NewTopic};
 use bytes::Bytes;
 use till::address::Ports;
 
@@ -141,7 +141,7 @@ async fn fill(folder: &Path, sink: u16, sources: usize, total: u64) {
 }
 
 fn record(number: u64, sources: usize) -> NewRecord {
-    let header = |name: &str, value: String| Header { name: name.to_owned(), value: Bytes::from(value) };
+    let header = |name: &str, value: String| (name.to_owned(), Some(Bytes::from(value)));
     let headers = vec![
         header("ce_specversion", "1.0".to_owned()),
         header("ce_id", number.to_string()),
