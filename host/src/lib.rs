@@ -57,6 +57,8 @@ pub enum Error {
     /// The file behind an SQLite label cannot be used.
     #[error("database {}: {why}", .file.display())]
     Database { file: std::path::PathBuf, why: String },
+    #[error("cannot listen on {address}: {why}")]
+    Listen { address: std::net::SocketAddr, why: std::io::Error },
     #[error("Wasmtime: {0}")]
     Engine(String),
     #[error(transparent)]
@@ -69,6 +71,7 @@ impl Error {
         match self {
             Self::Configuration(_) | Self::NotGranted { .. } => 64,
             Self::Component { .. } => 65,
+            Self::Listen { .. } => 69,
             Self::Engine(_) => 70,
             Self::Database { .. } | Self::Io(_) => 74,
         }

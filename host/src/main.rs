@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 use host::{Args, Config, Error, Host};
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -75,16 +76,20 @@ async fn run(args: Args) -> Result<(), Error> {
     let config = Config::from_args(args, &std::env::vars().collect())?;
     let (listen, metrics_listen) = (config.listen, config.metrics_listen);
     let host = Host::load(config)?;
-    let listener = TcpListener::bind(listen).await?;
+    let listener = bind(listen).await?;
     for (route, component) in host.routes() {
         tracing::info!(component, "http://{}{route}", listener.local_addr()?);
     }
     let stopped = on_signal()?;
     if let Some(address) = metrics_listen {
-        let (host, listener, stopped) = (host.clone(), TcpListener::bind(address).await?, wait(stopped.clone()));
+        let (host, listener, stopped) = (host.clone(), bind(address).await?, wait(stopped.clone()));
         tokio::spawn(async move { host.serve_metrics(listener, stopped).await });
     }
     host.serve(listener, wait(stopped)).await
+}
+
+async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|why| Error::Listen { address, why })
 }
 
 /// Changes once, at SIGTERM or Ctrl-C.
