@@ -29,6 +29,9 @@ const ROUNDS_MAX: usize = 4;
 /// How many events of one subject go in a batch.
 const EVENTS_PER_SUBJECT_MAX: i64 = 100;
 
+/// How long a batch is: far within what the bridge takes at once.
+const BATCH_BYTES_MAX: usize = 768 * 1024;
+
 /// The door by which facts leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
@@ -52,6 +55,8 @@ struct Subject {
     events: Vec<(i64, String)>,
     /// Whether there may be earlier unsent ones in the table.
     has_earlier: bool,
+    /// Whether later ones had to wait for the next batch.
+    is_cut: bool,
 }
 
 /// Where the count of a subject stands after some facts were added.
@@ -79,7 +84,7 @@ pub async fn tell(tx: &Tx<'_>, origin: &Origin, facts: &[Fact], way: Way) -> Res
             store(tx, subject, &unsent).await?;
             if counted.lease == leased.lease {
                 let has_earlier = counted.unsent_from != Some(first);
-                leased.subjects.push(Subject { name: subject.to_owned(), events: unsent, has_earlier });
+                leased.subjects.push(Subject { name: subject.to_owned(), events: unsent, has_earlier, is_cut: false });
             }
         }
     }
@@ -185,7 +190,7 @@ async fn lease(db: &Db, subjects: Vec<String>) -> Result<Leased, Problem> {
         let sql =
             "UPDATE guest_subject SET lease = $1, leased_until_ms = $2 WHERE subject = $3 AND leased_until_ms < $4";
         if tx.execute(sql, params![&leased.lease, now_ms + LEASE_MS, &name, now_ms]).await? == 1 {
-            leased.subjects.push(Subject { name, events: Vec::new(), has_earlier: true });
+            leased.subjects.push(Subject { name, events: Vec::new(), has_earlier: true, is_cut: false });
         }
     }
     tx.commit().await?;
@@ -204,6 +209,7 @@ async fn push_leased(
         for subject in &mut leased.subjects {
             load_earlier(db, subject).await?;
         }
+        cut(&mut leased.subjects, BATCH_BYTES_MAX);
         send(function, &leased.subjects, wake_at_ms, timeout_ms).await
     });
     let pushed = pushed.await.unwrap_or_else(|| Err(http::Failure::TimedOut(timeout_ms).into()));
@@ -220,6 +226,22 @@ async fn load_earlier(db: &Db, subject: &mut Subject) -> Result<(), Problem> {
     subject.events =
         rows.iter().map(|row| Ok((row.get("sequence")?, row.get("event")?))).collect::<Result<_, Problem>>()?;
     Ok(())
+}
+
+/// Leaves the first events that fit into a batch, and at least one.
+fn cut(subjects: &mut [Subject], bytes_max: usize) {
+    let mut bytes = 0;
+    for subject in subjects {
+        let all = subject.events.len();
+        let fits = |(_, event): &&(i64, String)| {
+            let is_first = bytes == 0;
+            bytes += event.len();
+            is_first || bytes <= bytes_max
+        };
+        let fitting = subject.events.iter().take_while(fits).count();
+        subject.events.truncate(fitting);
+        subject.is_cut = fitting < all;
+    }
 }
 
 /// One batch to the bridge, which takes all of it or nothing.
@@ -255,7 +277,7 @@ async fn settle(db: &Db, leased: Leased, pushed: bool) -> Result<Vec<String>, Pr
             Some(last) => forget(&tx, &leased.lease, &subject.name, last).await?,
             None => release(&tx, &leased.lease, &subject.name).await?,
         };
-        more.extend(has_more.then_some(subject.name));
+        more.extend((has_more || pushed && subject.is_cut).then_some(subject.name));
     }
     tx.commit().await?;
     Ok(more)
@@ -289,5 +311,22 @@ mod tests {
         let facts = [fact("z"), fact("a"), fact("z")];
         let subjects: Vec<_> = by_subject(&facts).into_iter().collect();
         assert_eq!(subjects, [("a", vec![1]), ("z", vec![0, 2])]);
+    }
+
+    #[test]
+    fn a_batch_is_cut_where_it_would_grow_too_long() {
+        let subject = |name: &str, sizes: &[usize]| Subject {
+            name: name.into(),
+            events: (1..).zip(sizes.iter().map(|size| "x".repeat(*size))).collect(),
+            has_earlier: false,
+            is_cut: false,
+        };
+        let mut subjects = [subject("a", &[4, 4]), subject("b", &[1, 4]), subject("c", &[1])];
+        cut(&mut subjects, 10);
+        let left: Vec<_> = subjects.iter().map(|subject| (subject.events.len(), subject.is_cut)).collect();
+        assert_eq!(left, [(2, false), (1, true), (0, true)]);
+        let mut long = [subject("a", &[40, 1])];
+        cut(&mut long, 10);
+        assert_eq!((long[0].events.len(), long[0].is_cut), (1, true));
     }
 }

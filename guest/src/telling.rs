@@ -6,8 +6,9 @@ use crate::answer::Fact;
 use crate::clock::{derived_uuid, rfc3339};
 use crate::problem::{Code, Problem};
 
-/// An event above this is refused before the commit (DOMAIN.md, "Events"): the bridge would not take it.
-pub const EVENT_BYTES_MAX: usize = 256 * 1024;
+/// An event above this is refused before the commit (DOMAIN.md, "Events"): as a record, with its key and headers, it has
+/// to stay within the 256 KiB that the bridge takes.
+pub const EVENT_BYTES_MAX: usize = 255 * 1024;
 
 /// What the events of one unit of work have in common.
 #[derive(Debug, Clone, PartialEq, Eq)]
