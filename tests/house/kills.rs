@@ -116,14 +116,14 @@ async fn once(shop: &Shop<'_>, bills: &[Bill]) {
     shop.owns(DUE * bills.len() as u128).await;
     // A welcome, and for each invoice "on its way" and "is paid".
     let expected = 1 + 2 * bills.len();
-    let mails = until(&format!("{expected} mails"), PATIENCE, async || {
+    let mails = until(format!("{expected} mails"), PATIENCE, async || {
         Ok(Some(shop.visitor().mails(&shop.merchant).await?).filter(|mails| mails.len() >= expected))
     });
     let mails = mails.await.unwrap_or_else(|error| panic!("{error}\n{}", shop.house.said()));
     assert_eq!(mails.len(), expected, "{mails:#?}");
     // Created, processing, paid; the same id may come twice, and counts once.
     let expected = 3 * bills.len();
-    let hooks = until(&format!("{expected} webhooks"), PATIENCE, async || {
+    let hooks = until(format!("{expected} webhooks"), PATIENCE, async || {
         let hooks = shop.visitor().webhooks(&shop.merchant).await?;
         let ids: BTreeSet<String> = hooks.iter().filter_map(|hook| hook["id"].as_str().map(str::to_owned)).collect();
         Ok((ids.len() >= expected).then_some((ids, hooks)))

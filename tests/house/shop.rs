@@ -101,7 +101,7 @@ impl<'a> Shop<'a> {
 
     /// Waits until an invoice says something remarkable about its sums.
     pub async fn remarks(&self, bill: &Bill, remark: &str) -> Value {
-        let found = until(&format!("the remark {remark}"), PATIENCE, async || {
+        let found = until(format!("the remark {remark}"), PATIENCE, async || {
             let invoice = self.visitor().invoice(&self.merchant, &bill.id).await?;
             Ok(Some(invoice).filter(|invoice| remarks(invoice).contains(&remark)))
         });

@@ -106,12 +106,7 @@ fn stopped(part: &'static str, reason: &dyn std::fmt::Display) -> Error {
 
 /// A host that is configured wrongly was asked wrongly.
 pub fn host_error(error: host::Error) -> Error {
-    match error {
-        host::Error::Configuration(_) | host::Error::NotGranted { .. } => Error::Usage(error.to_string()),
-        host::Error::Component { .. } | host::Error::Database { .. } | host::Error::Engine(_) | host::Error::Io(_) => {
-            stopped("the host", &error)
-        }
-    }
+    if error.exit_code() == 64 { Error::Usage(error.to_string()) } else { stopped("the host", &error) }
 }
 
 /// Tells all components that are not built in one message.

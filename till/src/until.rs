@@ -1,5 +1,6 @@
 //! Waiting for a condition with a deadline: asks, sleeps a little, asks again.
 
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use crate::Error;
@@ -9,7 +10,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Calls `look` until it finds something, or says what did not come in time. A part of the house that cannot be reached
 /// meanwhile is waited for as well: it may just be starting again.
-pub async fn until<T, F>(what: &str, patience: Duration, mut look: F) -> Result<T, Error>
+pub async fn until<T, F>(what: impl Display, patience: Duration, mut look: F) -> Result<T, Error>
 where
     F: AsyncFnMut() -> Result<Option<T>, Error>,
 {

@@ -113,7 +113,7 @@ impl Visitor {
         state: &str,
         patience: Duration,
     ) -> Result<Value, Error> {
-        until(&format!("invoice {state}"), patience, async || {
+        until(format!("invoice {state}"), patience, async || {
             Ok(Some(self.invoice(merchant, id).await?).filter(|invoice| invoice["status"] == state))
         })
         .await
@@ -144,7 +144,7 @@ impl Visitor {
         amount: &str,
         patience: Duration,
     ) -> Result<(), Error> {
-        until(&format!("a balance of {amount} {asset}"), patience, async || {
+        until(format!("a balance of {amount} {asset}"), patience, async || {
             let balances = self.balances(person).await?;
             let found = balances["balances"]
                 .as_array()
@@ -169,7 +169,7 @@ impl Visitor {
         let has = |mail: &Value| {
             mail["Subject"].as_str().is_some_and(|subject| subject.to_lowercase().contains(&word.to_lowercase()))
         };
-        until(&format!("a mail about `{word}`"), patience, async || Ok(self.mails(person).await?.into_iter().find(has)))
+        until(format!("a mail about `{word}`"), patience, async || Ok(self.mails(person).await?.into_iter().find(has)))
             .await
     }
 
@@ -183,7 +183,7 @@ impl Visitor {
     /// Waits for a verified webhook about an event type.
     pub async fn webhook_about(&self, merchant: &Person, kind: &str, patience: Duration) -> Result<Value, Error> {
         let about = |hook: &Value| hook["body"]["type"] == kind && hook["verified"] == true;
-        until(&format!("a verified webhook about `{kind}`"), patience, async || {
+        until(format!("a verified webhook about `{kind}`"), patience, async || {
             Ok(self.webhooks(merchant).await?.into_iter().find(about))
         })
         .await
@@ -214,7 +214,7 @@ impl Visitor {
     pub async fn post(&self, person: &Person, path: &str, body: Value) -> Result<Value, Error> {
         let key = random::token();
         let what = format!("an answer to POST {path}");
-        let answer = until(&what, COMMAND_PATIENCE, async || {
+        let answer = until(what, COMMAND_PATIENCE, async || {
             let answer = self.ask_with_key(person, Method::POST, path, Some(body.clone()), &key).await?;
             Ok((!answer.status.is_server_error() && answer.status != StatusCode::CONFLICT).then_some(answer))
         });
