@@ -54,11 +54,11 @@ impl Sender {
     }
 
     /// One attempt, from connecting to the last byte of the answer, within `timeout`.
-    pub async fn send(&self, request: &Request, timeout: Duration) -> Outcome {
+    pub async fn send(&self, request: Request, timeout: Duration) -> Outcome {
         tokio::time::timeout(timeout, self.call(request)).await.unwrap_or(Outcome::TimedOut)
     }
 
-    async fn call(&self, request: &Request) -> Outcome {
+    async fn call(&self, request: Request) -> Outcome {
         let mut request = self.compose(request);
         loop {
             let (mut connection, reused) = match self.idle_connection() {
@@ -79,11 +79,11 @@ impl Sender {
         }
     }
 
-    fn compose(&self, request: &Request) -> http::Request<Full<Bytes>> {
-        let mut composed = http::Request::new(Full::new(request.body.clone()));
+    fn compose(&self, request: Request) -> http::Request<Full<Bytes>> {
+        let mut composed = http::Request::new(Full::new(request.body));
         *composed.method_mut() = Method::POST;
         *composed.uri_mut() = self.target.clone();
-        *composed.headers_mut() = request.headers.clone();
+        *composed.headers_mut() = request.headers;
         composed.headers_mut().insert(HOST, self.host.clone());
         if let Some(bearer) = self.token.as_ref().and_then(Token::bearer) {
             composed.headers_mut().insert(AUTHORIZATION, bearer);
@@ -168,7 +168,7 @@ mod tests {
             let (url, connections) = sink(OK, 2).await;
             let sender = Sender::new(&url, None);
             for _ in 0..4 {
-                let outcome = sender.send(&request(), Duration::from_secs(5)).await;
+                let outcome = sender.send(request(), Duration::from_secs(5)).await;
                 assert!(matches!(&outcome, Outcome::Answer(answer) if answer.body() == "ok"), "{outcome:?}");
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -183,13 +183,13 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
             let sender = Sender::new(&url, None);
-            let outcome = sender.send(&request(), Duration::from_millis(50)).await;
+            let outcome = sender.send(request(), Duration::from_millis(50)).await;
             assert!(matches!(outcome, Outcome::TimedOut), "{outcome:?}");
             drop(listener);
-            let outcome = sender.send(&request(), Duration::from_secs(5)).await;
+            let outcome = sender.send(request(), Duration::from_secs(5)).await;
             assert!(matches!(outcome, Outcome::ConnectionRefused), "{outcome:?}");
             let (url, _) = sink("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", 1).await;
-            let outcome = Sender::new(&url, None).send(&request(), Duration::from_secs(5)).await;
+            let outcome = Sender::new(&url, None).send(request(), Duration::from_secs(5)).await;
             assert!(matches!(outcome, Outcome::Lost(_)), "{outcome:?}");
         })
         .await;

@@ -44,7 +44,7 @@ impl Running<'_> {
         let event = request::event_of(source, &record);
         let request = request::request_of(&event, source.delivery.structured, source.reply != Reply::None);
         let (sender, timeout) = (Rc::clone(&self.hop.sender), source.delivery.timeout);
-        let abort = self.calls.spawn_local(async move { (id, sender.send(&request, timeout).await) });
+        let abort = self.calls.spawn_local(async move { (id, sender.send(request, timeout).await) });
         self.under_way.insert(id, Call { abort, record });
     }
 

@@ -186,7 +186,10 @@ impl<'a> Running<'a> {
                     self.take_what_waits().await;
                 }
                 Event::Happening(None) => break,
-                Event::Landed(id, outcome) => self.landed(id, *outcome).await,
+                Event::Landed(id, outcome) => {
+                    self.landed(id, *outcome).await;
+                    self.land_the_others().await;
+                }
                 Event::Settled(result) => self.settled(result),
                 Event::Question(question) => drop(question.send(self.state())),
                 Event::Stop => self.begin_stop(),
@@ -232,6 +235,18 @@ impl<'a> Running<'a> {
                 Some(Some(happening)) => self.happened(happening).await,
                 // That it has ended is told again.
                 Some(None) | None => return,
+            }
+        }
+    }
+
+    /// The same for calls that came back meanwhile.
+    async fn land_the_others(&mut self) {
+        for _ in 0..HANDFUL {
+            match self.calls.try_join_next() {
+                Some(Ok((id, outcome))) => self.landed(id, outcome).await,
+                // A call that was cancelled tells nothing.
+                Some(Err(_)) => {}
+                None => return,
             }
         }
     }
