@@ -189,6 +189,7 @@ mod tests {
         assert!(!request_of(&event, true, false).headers.contains_key("prefer"));
     }
 
+    // promise: BRIDGE: a trace is passed on or begun
     #[test]
     fn a_trace_is_begun_and_stays_the_same_over_attempts() {
         let event = Event::new("1", "/s", "t");

@@ -110,6 +110,7 @@ fn replies_become_records_by_their_type() {
 }
 
 // promise: BRIDGE: a reply that can never be written stops its lane and says so, not its neighbours
+// promise: BRIDGE: readiness tells the truth
 #[test]
 fn a_poison_reply_stops_its_lane_only_and_readiness_says_so() {
     let house = House::new();

@@ -75,6 +75,7 @@ mod tests {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), Some(Bytes::from_static(value)))).collect()
     }
 
+    // promise: BRIDGE: a record that is an event keeps its attributes
     #[test]
     fn an_event_survives_a_record() {
         let (headers, value) = encode(&sample());
@@ -89,6 +90,7 @@ mod tests {
         assert_eq!(decode(&headers, Some(json::encode_one(&sample()).into())), Ok(sample()));
     }
 
+    // promise: BRIDGE: a tombstone is an event without data
     #[test]
     fn a_tombstone_is_an_event_without_data() {
         let (headers, _) = encode(&sample());

@@ -30,6 +30,7 @@ fn unquote(value: &str) -> String {
 mod tests {
     use super::*;
 
+    // promise: BRIDGE: header values are percent-encoded
     #[test]
     fn header_values_are_percent_encoded_as_the_http_binding_says() {
         assert_eq!(encode("Euro € 😀"), "Euro%20%E2%82%AC%20%F0%9F%98%80");

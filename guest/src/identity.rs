@@ -158,6 +158,7 @@ mod tests {
     }
 
     // promise: DOMAIN: an event from anybody but the bridge is refused
+    // promise: BRIDGE: two tokens are valid while one is rotated
     #[test]
     fn the_bridge_has_one_token_or_two_while_one_is_rotated() {
         for accepted in ["new", "old,new", " new , old"] {

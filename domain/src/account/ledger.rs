@@ -292,6 +292,7 @@ mod tests {
         }
     }
 
+    // promise: DOMAIN: a repeat of a derived thing has the same id
     #[test]
     fn a_repeat_has_the_same_id_and_another_leg_another() {
         assert_eq!(transfer_id("dep_1", "2"), transfer_id("dep_1", "2"));

@@ -245,6 +245,7 @@ mod tests {
         assert_eq!(effects(deposit(1), &[Happening::Seen(place("a", 10))]), []);
     }
 
+    // promise: DOMAIN: a repeat of a derived thing has the same id
     #[test]
     fn the_same_payment_has_the_same_id_and_another_output_another() {
         let id = |ordinal| deposit_id(1, "0x1", "ETH", "0xa", ordinal);
