@@ -33,7 +33,8 @@ clean: ## forgets what the house keeps; what is built stays (target/)
 	@[ ! -e $(DATA) ] || find $(DATA) -mindepth 1 -maxdepth 1 ! -name tools -exec rm -rf {} +
 
 promises: machine ## which test keeps which promise
-	@cargo run --quiet --package tests --bin promises
+	@cargo build --quiet --workspace --bin promises
+	@target/debug/promises
 
 bench: machine components ## what it costs, as a table and as JSON (target/bench.json)
 	@cargo build --release --package bridge --package host
