@@ -37,8 +37,8 @@ promises: machine ## which test keeps which promise
 	@target/debug/promises
 
 bench: machine components ## what it costs, as a table and as JSON (target/bench.json)
-	@cargo build --release --package bridge --package host
-	@cargo run --release --quiet --package tests --bin bench
+	@cargo build --release --workspace --bin till-host --bin till-bridge --bin bench
+	@target/release/bench
 
 build: machine components
 	@echo "building till, till-bridge and till-host (the first time takes some minutes)"

@@ -210,7 +210,7 @@ async fn latency(report: &mut Report, kafka: &Kafka) -> Result<()> {
 fn quantile_ms(metrics: &str, quantile: f64) -> Result<f64> {
     let buckets: Vec<(f64, f64)> = metrics
         .lines()
-        .filter(|line| line.starts_with("till_bridge_settled_seconds_bucket"))
+        .filter(|line| line.starts_with("till_record_to_settled_seconds_bucket"))
         .filter_map(|line| {
             let bound = line.split("le=\"").nth(1)?.split('"').next()?;
             Some((bound.parse().unwrap_or(f64::INFINITY), line.rsplit(' ').next()?.parse().ok()?))
@@ -245,6 +245,11 @@ async fn lag(report: &mut Report, kafka: &Kafka) -> Result<()> {
     }
     ensure!(held.len() >= SOURCES, "only {} connections reached the silent sink", held.len());
     let (_, highest) = bridge.process.memory_kib()?;
-    report.add("bridge: highest memory, a million records of lag, 6 sources", highest as f64 / 1024.0, "MiB", Some(Aim::AtMost(64.0)));
+    report.add(
+        "bridge: highest memory, a million records of lag, 6 sources",
+        highest as f64 / 1024.0,
+        "MiB",
+        Some(Aim::AtMost(64.0)),
+    );
     Ok(())
 }

@@ -18,7 +18,9 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["sink", port] => runtime.block_on(sink::serve(port.parse()?)),
-        ["load", target, connections, seconds] => runtime.block_on(load(target, connections.parse()?, seconds.parse()?)),
+        ["load", target, connections, seconds] => {
+            runtime.block_on(load(target, connections.parse()?, seconds.parse()?))
+        }
         [] => runtime.block_on(measure()),
         _ => anyhow::bail!("usage: bench (it needs no arguments; `make bench` builds what it measures)"),
     }

@@ -29,7 +29,8 @@ impl Measured {
     pub fn cpu(&self) -> Result<Duration> {
         let stat = self.read("stat")?;
         let after_name = stat.rsplit_once(')').context("/proc/PID/stat has a name in brackets")?.1;
-        let ticks: u32 = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u32>().ok()).sum();
+        let ticks: u32 =
+            after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u32>().ok()).sum();
         Ok(TICK * ticks)
     }
 

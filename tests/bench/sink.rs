@@ -30,7 +30,10 @@ pub async fn serve(port: u16) -> Result<()> {
     }
 }
 
-async fn answer(request: Request<hyper::body::Incoming>, posts: &AtomicU64) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    request: Request<hyper::body::Incoming>,
+    posts: &AtomicU64,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     if request.method() == Method::GET {
         return Ok(Response::new(Full::from(posts.load(Ordering::Relaxed).to_string())));
     }
@@ -43,7 +46,12 @@ async fn answer(request: Request<hyper::body::Incoming>, posts: &AtomicU64) -> R
 }
 
 /// How many requests a plain client gets answered, over `connections` keep-alive connections for `lasting`.
-pub async fn load(target: &str, connections: usize, lasting: Duration, request: fn(&str) -> Request<Full<Bytes>>) -> Result<Load> {
+pub async fn load(
+    target: &str,
+    connections: usize,
+    lasting: Duration,
+    request: fn(&str) -> Request<Full<Bytes>>,
+) -> Result<Load> {
     let until = Instant::now() + lasting;
     let begun = Instant::now();
     let clients: Vec<_> = (0..connections).map(|_| tokio::spawn(client(target.to_owned(), until, request))).collect();
@@ -102,7 +110,19 @@ pub async fn get(url: &str) -> Option<String> {
 pub fn event_request(target: &str) -> Request<Full<Bytes>> {
     let path = format!("/{}", target.splitn(4, '/').nth(3).unwrap_or_default());
     let mut request = Request::post(path).header("host", "127.0.0.1").header("content-type", "application/json");
-    for name in ["specversion", "id", "source", "type", "subject", "time", "sequence", "correlationid", "partitionkey", "knativekafkapartition", "knativekafkaoffset"] {
+    for name in [
+        "specversion",
+        "id",
+        "source",
+        "type",
+        "subject",
+        "time",
+        "sequence",
+        "correlationid",
+        "partitionkey",
+        "knativekafkapartition",
+        "knativekafkaoffset",
+    ] {
         request = request.header(format!("ce-{name}"), "0190b3f0-7d3c-7000-8000-000000000000");
     }
     request.body(Full::from(Bytes::from_static(&[b'x'; 200]))).expect("the parts are constant and valid")

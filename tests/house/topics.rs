@@ -1,7 +1,7 @@
 //! Reads what lies on the topics of a house whose bridge does not run: every event of every function's topic, and the dead
 //! letters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bridge::log::{Log, Partition, Record};
 use event::Event;
@@ -46,18 +46,25 @@ impl Topics {
         }
     }
 
-    /// How many events of a type are about a subject.
+    /// How many different events of a type are about a subject.
     pub fn count(&self, kind: &str, subject: &str) -> usize {
-        self.events.iter().filter(|event| event.kind == kind && event.subject.as_deref() == Some(subject)).count()
+        let about = self.events.iter().filter(|event| event.kind == kind && event.subject.as_deref() == Some(subject));
+        about.map(|event| &event.id).collect::<BTreeSet<_>>().len()
     }
 
-    /// Events that stand on the topics more than once.
+    /// Events that stand on the topics more often than they may. A push may come twice, when its function was killed before
+    /// it knew of the first (its id is the same, and readers take it once); a reply stands there once for each record that
+    /// it answers.
     pub fn repeated(&self) -> Vec<String> {
-        let mut seen: BTreeMap<(&str, &str), u32> = BTreeMap::new();
-        for event in &self.events {
-            *seen.entry((&event.source, &event.id)).or_default() += 1;
-        }
-        seen.iter().filter(|(_, count)| **count > 1).map(|(event, count)| format!("{count} × {event:?}")).collect()
+        let mut copies: BTreeMap<&str, Vec<&Event>> = BTreeMap::new();
+        self.events.iter().for_each(|event| copies.entry(&event.id).or_default().push(event));
+        let allowed = |event: &Event| match event.extensions.get("causationid") {
+            Some(cause) => copies.get(cause.as_str()).map_or(1, Vec::len),
+            None => usize::MAX,
+        };
+        let wrong =
+            |same: &&Vec<&Event>| same.len() > allowed(same[0]) || same.iter().any(|event| event.data != same[0].data);
+        copies.values().filter(wrong).map(|same| format!("{} × {:?}", same.len(), same[0])).collect()
     }
 }
 

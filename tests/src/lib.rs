@@ -1,7 +1,6 @@
 //! What the tests of the whole house stand on: a house of separate processes in a folder of its own, and looks at the
 //! project itself.
 
-pub mod bench;
 pub mod house;
 pub mod outside;
 pub mod process;
