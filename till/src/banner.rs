@@ -63,7 +63,7 @@ pub fn already_up(house: Option<&House>) {
             );
             println!("Stop it with Ctrl-C where it runs, or: kill {process}");
         }
-        None => println!("The house is just starting in another process."),
+        None => println!("Another process is just starting the house."),
     }
 }
 

@@ -13,6 +13,7 @@ const EXAMPLES: &str = "Examples:
   till up --kafka 127.0.0.1:9092          the same on a real Kafka
   till demo                               a payment from invoice to webhook, told line by line
   till token --sub alice --role user      a token for curl
+  till explain record.json                the request that a record would become
   till check                              whether the sources are well-formed
 
 Exit codes: 0 it worked, 1 it did not, 64 it was asked wrongly.";
@@ -54,6 +55,8 @@ pub enum Command {
     Compile(Compile),
     /// Check sources: every problem with its file and line
     Check(Check),
+    /// Show the request that a record would become, for each source that hears its topic
+    Explain(Explain),
     /// Topics of the log
     #[command(subcommand)]
     Topics(Topics),
@@ -116,6 +119,16 @@ pub struct Compile {
 
 #[derive(Debug, Args)]
 pub struct Check {
+    /// Files of YAML documents
+    #[arg(value_name = "FILE", default_value = "knative/till/sources.yaml")]
+    pub sources: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// A record as JSON: {"topic", "key", "headers": {…}, "value"}; a value that is no text is sent as JSON
+    #[arg(value_name = "RECORD")]
+    pub record: PathBuf,
     /// Files of YAML documents
     #[arg(value_name = "FILE", default_value = "knative/till/sources.yaml")]
     pub sources: Vec<PathBuf>,

@@ -119,12 +119,12 @@ impl Data {
         }
     }
 
-    /// The house that said last that it is up here. It may be gone: only a lock or an answer proves that it lives.
+    /// The house that said last that it is here. It may be gone: only a lock or an answer proves that it lives.
     pub fn house(&self) -> Option<House> {
         serde_json::from_str(&fs::read_to_string(self.path("house.json")).ok()?).ok()
     }
 
-    /// Says that a house is up here.
+    /// Says that a house is here, up or about to be.
     pub fn announce(&self, ports: &Ports) -> Result<(), Error> {
         let house = House { process: std::process::id(), ports: ports.clone() };
         let text = serde_json::to_string(&house).expect("ports are numbers");

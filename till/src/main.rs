@@ -38,6 +38,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
         Command::Token(options) => token(&place, &options),
         Command::Compile(options) => up::compile(&place, &options),
         Command::Check(options) => sources::check(&place, &options),
+        Command::Explain(options) => sources::explain(&place, &options),
         Command::Topics(command) => sources::topics(&place, command).await,
     }
 }

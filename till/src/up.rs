@@ -30,6 +30,7 @@ impl Running {
         data.keep_log()?;
         parts::check_components(&place.project)?;
         free(&place.ports).await?;
+        data.announce(&place.ports)?;
         let world = World::start(data, &place.ports, &options.world.left_out(), options.world.anvil.clone()).await?;
         if !data.path("host/compiled").exists() {
             println!("compiling the six functions for this machine (once)");
@@ -37,7 +38,6 @@ impl Running {
         let host = HostPart::start(place, data).await?;
         let bridge = BridgePart::start(place, options, data).await?;
         Visitor::new(&place.ports, data.key()).ready(READY_TIMEOUT).await?;
-        data.announce(&place.ports)?;
         Ok(Running { world, host, bridge })
     }
 
