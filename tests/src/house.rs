@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use till::address::{Ports, url};
 use till::data::Data;
@@ -64,7 +64,7 @@ impl House {
             folder,
             kafka,
         };
-        house.up().await.expect("a house comes up");
+        house.up().await.unwrap_or_else(|error| panic!("a house comes up: {error}"));
         Ok(house)
     }
 
@@ -73,7 +73,18 @@ impl House {
         self.world.start()?;
         self.host.start()?;
         self.bridge.start()?;
-        self.visitor.ready(READY_TIMEOUT).await.map_err(|error| Error::Story(format!("{error}\n{}", self.said())))
+        let deadline = Instant::now() + READY_TIMEOUT;
+        loop {
+            match self.visitor.ready(Duration::from_secs(1)).await {
+                Ok(()) => return Ok(()),
+                Err(_) if Instant::now() < deadline && !self.has_ended() => {}
+                Err(error) => return Err(Error::Story(format!("{error}\n{}", self.said()))),
+            }
+        }
+    }
+
+    fn has_ended(&mut self) -> bool {
+        self.world.ended() || self.host.ended() || self.bridge.ended()
     }
 
     /// Moves the clocks of host and bridge forward, from where they are.

@@ -1,6 +1,14 @@
 //! Where the parts of a house listen on this machine, and the URLs made of it.
 
+use std::net::TcpListener;
+
 use serde::{Deserialize, Serialize};
+
+use crate::random;
+
+/// Linux gives clients ports from 32768 on.
+const FREE_FROM: u16 = 20_000;
+const FREE_COUNT: u16 = 12_000;
 
 /// One port for each part; all bind 127.0.0.1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
@@ -36,10 +44,14 @@ impl Default for Ports {
 }
 
 impl Ports {
-    /// Seven ports that nobody listens on now, for a house beside others. They are let go before they are used, so that
-    /// another process may still be faster.
+    /// Seven ports that nobody listens on now, for a house beside others. They lie below those that the kernel gives out to
+    /// clients by itself, so that none of them is taken before the house uses it.
     pub fn free() -> std::io::Result<Self> {
-        let held = (0..7).map(|_| std::net::TcpListener::bind(("127.0.0.1", 0))).collect::<Result<Vec<_>, _>>()?;
+        let mut held: Vec<TcpListener> = Vec::new();
+        while held.len() < 7 {
+            let port = FREE_FROM + u16::from_le_bytes(random::bytes()) % FREE_COUNT;
+            held.extend(TcpListener::bind(("127.0.0.1", port)).ok());
+        }
         let mut ports = held.iter().map(|listener| listener.local_addr().map(|address| address.port()));
         let mut next = || ports.next().expect("seven ports are held");
         Ok(Ports {
