@@ -15,21 +15,23 @@ TILL := target/debug/till
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 export KAFKA_REPLICATION
 
-.PHONY: help up demo test clean promises bench build components machine
+.PHONY: help up demo test clean promises bench build components machine anvil
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-up: build $(DATA)/tools ## the whole house: builds what is missing, starts everything, Ctrl-C stops it
+up: build anvil ## the whole house: builds what is missing, starts everything, Ctrl-C stops it
 	@exec $(TILL) up $(if $(KAFKA),--kafka $(KAFKA)) $(ARGS)
 
-demo: build $(DATA)/tools ## a payment from invoice to webhook, told line by line
+demo: build anvil ## a payment from invoice to webhook, told line by line
 	@exec $(TILL) demo $(ARGS)
 
-test: build $(DATA)/tools ## everything: unit tests, and the stories on every database and every log
+test: build anvil ## everything: unit tests, and the stories on every database and every log
 	@tools/test.sh
 
 clean: ## forgets what the house keeps; what is built stays (target/)
+	@if command -v flock >/dev/null && [ -e $(DATA)/lock ] && ! flock -n $(DATA)/lock true; then \
+	  echo "a house is up in $(DATA): stop it first" >&2; exit 1; fi
 	@[ ! -e $(DATA) ] || find $(DATA) -mindepth 1 -maxdepth 1 ! -name tools -exec rm -rf {} +
 
 promises: machine ## which test keeps which promise
@@ -51,6 +53,5 @@ components: machine
 machine:
 	@tools/machine.sh
 
-$(DATA)/tools: tools/anvil.sh
+anvil:
 	@tools/anvil.sh $(DATA)/tools >/dev/null
-	@touch $@

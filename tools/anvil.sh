@@ -15,7 +15,7 @@ esac
 program=$folder/node_modules/$package/bin/anvil
 
 if [ ! -x "$program" ] || ! "$program" --version | grep -qF "$version"; then
-  command -v npm >/dev/null || { echo "anvil: npm is missing; install Node.js 20 or later (Debian: apt-get install npm)" >&2; exit 1; }
+  command -v npm >/dev/null || { echo "anvil: npm is missing; install Node.js 18 or later (Debian: apt-get install npm)" >&2; exit 1; }
   mkdir -p "$folder"
   npm install --prefix "$folder" --no-audit --no-fund --no-save --loglevel=error "$package@$version" >&2
 fi

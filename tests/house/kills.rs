@@ -77,6 +77,7 @@ async fn survives(test: &str, database: Database, log: Log) {
     tell(test, waits);
     house.bridge.stop().expect("a bridge stops when it is asked to");
     once_on_topics(&house, &bills).await;
+    still_once(&house, &merchant, &bills).await;
 }
 
 /// Kills, starts again, and measures until the next delivery comes through. A merchant opens an invoice meanwhile, so that
@@ -136,6 +137,18 @@ async fn once(shop: &Shop<'_>, bills: &[Bill]) {
     let (ids, hooks) = hooks.await.unwrap_or_else(|error| panic!("{error}\n{}", shop.house.said()));
     assert_eq!(ids.len(), expected, "{hooks:#?}");
     assert!(hooks.iter().all(|hook| hook["verified"] == true), "{hooks:#?}");
+}
+
+/// Nothing more came while the bridge drained: a doubled credit would pass through the right sum on its way.
+async fn still_once(house: &House, merchant: &Person, bills: &[Bill]) {
+    let visitor = &house.visitor;
+    let owned = (DUE * bills.len() as u128).to_string();
+    visitor.has_balance(merchant, "ETH", &owned, Duration::ZERO).await.expect("the balance stays");
+    assert_eq!(visitor.mails(merchant).await.expect("a mailbox").len(), 1 + 2 * bills.len());
+    let hooks = visitor.webhooks(merchant).await.expect("an endpoint");
+    let ids: BTreeSet<&str> = hooks.iter().filter_map(|hook| hook["id"].as_str()).collect();
+    assert_eq!(ids.len(), 3 * bills.len(), "{hooks:#?}");
+    super::stories::proved(house).await;
 }
 
 /// On the topics each fact stands once, and nothing was given up.

@@ -45,8 +45,8 @@ fn run(house: &House, block: &str) {
     );
     let script =
         format!("set -euo pipefail\n{}", with_ports(block, house.visitor.ports()).replace("target/debug/till", "till"));
-    let output = Command::new("bash")
-        .args(["-c", &script])
+    let output = Command::new("timeout")
+        .args(["60", "bash", "-c", &script])
         .current_dir(project::root())
         .env("PATH", path)
         .env("TILL_DATA", &house.folder)

@@ -60,7 +60,7 @@ impl<'a> Shop<'a> {
         mined.unwrap_or_else(|error| self.fail(&error));
     }
 
-    /// Mines until the merchant has exactly this much, and says how many blocks it took.
+    /// Mines until the merchant has exactly this much.
     pub async fn mines_until_owning(&self, wei: u128) {
         for _ in 0..64 {
             self.visitor().chain.mine(1).await.expect("a miner mines");

@@ -110,7 +110,7 @@ async fn told_in<F: AsyncFnOnce(&House)>(name: &str, database: Database, log: Lo
 }
 
 /// After every story the ledger's own proof holds.
-async fn proved(house: &House) {
+pub async fn proved(house: &House) {
     let operator = house.visitor.person("olga", &["operator"]);
     let proof = house.visitor.get(&operator, "/core/v1/verify").await.expect("an operator may ask for the proof");
     assert_eq!(proof["holds"], true, "{proof}");

@@ -13,7 +13,8 @@ use crate::{Error, settings, sources};
 /// The host with the six functions.
 pub struct HostPart {
     stop: watch::Sender<bool>,
-    serving: JoinHandle<Result<(), host::Error>>,
+    /// `None` when its end was told already: a task is awaited once.
+    serving: Option<JoinHandle<Result<(), host::Error>>>,
 }
 
 impl HostPart {
@@ -36,12 +37,15 @@ impl HostPart {
         let (measured, wait) = (host.clone(), until_told(told.clone()));
         tokio::spawn(async move { measured.serve_metrics(metrics, wait).await });
         let serving = tokio::spawn(async move { host.serve(functions, until_told(told)).await });
-        Ok(HostPart { stop, serving })
+        Ok(HostPart { stop, serving: Some(serving) })
     }
 
     /// Waits until it stops by itself.
     pub async fn ended(&mut self) -> Error {
-        match (&mut self.serving).await {
+        let Some(serving) = &mut self.serving else { return std::future::pending().await };
+        let end = serving.await;
+        self.serving = None;
+        match end {
             Ok(Ok(())) => stopped("the host", &"it stopped by itself"),
             Ok(Err(error)) => host_error(error),
             Err(error) => stopped("the host", &error),
@@ -51,14 +55,17 @@ impl HostPart {
     /// Drains it.
     pub async fn stop(self) {
         self.stop.send(true).ok();
-        self.serving.await.ok();
+        if let Some(serving) = self.serving {
+            serving.await.ok();
+        }
     }
 }
 
 /// The bridge with its log, on a thread of its own.
 pub struct BridgePart {
     stop: watch::Sender<bool>,
-    ended: oneshot::Receiver<Result<(), bridge::Error>>,
+    /// `None` when its end was told already.
+    ended: Option<oneshot::Receiver<Result<(), bridge::Error>>>,
 }
 
 impl BridgePart {
@@ -77,12 +84,15 @@ impl BridgePart {
             .name("bridge".to_owned())
             .spawn(run)
             .map_err(|error| stopped("the bridge", &error))?;
-        Ok(BridgePart { stop, ended })
+        Ok(BridgePart { stop, ended: Some(ended) })
     }
 
     /// Waits until it stops by itself.
     pub async fn ended(&mut self) -> Error {
-        match (&mut self.ended).await {
+        let Some(ended) = &mut self.ended else { return std::future::pending().await };
+        let end = ended.await;
+        self.ended = None;
+        match end {
             Ok(Ok(())) => stopped("the bridge", &"it stopped by itself"),
             Ok(Err(error)) => stopped("the bridge", &error),
             Err(_) => stopped("the bridge", &"its thread panicked"),
@@ -92,7 +102,9 @@ impl BridgePart {
     /// Drains it.
     pub async fn stop(self) {
         self.stop.send(true).ok();
-        self.ended.await.ok();
+        if let Some(ended) = self.ended {
+            ended.await.ok();
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! `till up`: the whole house in one process. It is checked first, so that everything that is missing or taken is told in one
-//! message; then world, host and bridge start, in the order in which they need each other; then it waits for Ctrl-C.
+//! `till up`: the whole house in one process. Its components and ports are looked at before anything starts; then world, host
+//! and bridge start, in the order in which they need each other; then it waits for Ctrl-C.
 
 use std::time::Duration;
 
