@@ -144,8 +144,8 @@ start() { # brokers
   echo "$1" >"$run/brokers"
   local id
   for id in $(ids); do configure "$id" "$1"; launch "$id"; done
-  for id in $(ids); do await "$id"; done
   guard
+  for id in $(ids); do await "$id"; done
   echo "kafka $version: 127.0.0.1:$port, brokers: $1, data: $run"
 }
 

@@ -11,34 +11,43 @@ mkdir -p "$out"
 : >"$out/skipped"
 export TILL_TEST_SKIPPED=$out/skipped
 
+# Where the server's own user may go, whoever owns this checkout.
+postgres=$(mktemp -d "${TMPDIR:-/tmp}/till-postgres.XXXXXX")
+
 # Below the range that the kernel gives out to others.
 port() { echo $((20000 + RANDOM % 12000)); }
 
+# Whether what a script starts is not on this machine (it ends with 3). Any other failure is ours, and ends the run.
+lacking() {
+  local status=0
+  "$@" || status=$?
+  case $status in 0) return 1 ;; 3) return 0 ;; *) echo "test: $1 failed" >&2; exit 1 ;; esac
+}
+
 start_postgres() {
   local port; port=$(port)
-  if tools/postgres.sh start "$out/postgres" "$port"; then
-    export TILL_TEST_POSTGRES=127.0.0.1:$port
-  else
+  if lacking tools/postgres.sh start "$postgres" "$port"; then
     echo "everything on PostgreSQL: not installed" >>"$out/skipped"
+  else
+    export TILL_TEST_POSTGRES=127.0.0.1:$port
   fi
 }
 start_kafka() {
   kafka_port=$(port)
   export KAFKA_DATA_DIR=$out/kafka KAFKA_OWNER=$$
-  if tools/kafka.sh start "$kafka_port"; then
-    export TILL_TEST_KAFKA=127.0.0.1:$kafka_port
-  else
+  if lacking tools/kafka.sh start "$kafka_port"; then
     export TILL_TEST_KAFKA=none
     echo "everything on Apache Kafka: Java or Maven is not installed" >>"$out/skipped"
+  else
+    export TILL_TEST_KAFKA=127.0.0.1:$kafka_port
   fi
 }
 stop() {
-  [ -z "${TILL_TEST_POSTGRES:-}" ] || tools/postgres.sh stop "$out/postgres" || true
+  [ -z "${TILL_TEST_POSTGRES:-}" ] || tools/postgres.sh stop "$postgres" || true
   [ "${TILL_TEST_KAFKA:-none}" = none ] || tools/kafka.sh wipe "$kafka_port" || true
-  rm -rf "$out/postgres"
+  rm -rf "$postgres"
 }
 trap stop EXIT
-rm -rf "$out/postgres"
 start_postgres
 start_kafka
 

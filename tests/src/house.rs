@@ -40,25 +40,25 @@ impl House {
     pub async fn start(database: Database, log: Log) -> Result<House, String> {
         let run = till::random::run_name();
         let folder = project::root().join("target/test/houses").join(&run);
-        let data = Data::open(&folder).map_err(told)?;
+        let data = Data::open(&folder).expect("a data folder can be made");
         let urls = match database {
             Database::Sqlite => Vec::new(),
             Database::Postgres => {
-                outside::databases(&outside::postgres()?, &run).await.map_err(|error| error.to_string())?
+                outside::databases(&outside::postgres()?, &run).await.expect("PostgreSQL makes databases")
             }
         };
         let kafka = match log {
             Log::Embedded => None,
             Log::Kafka => Some(Kafka::start(&folder.join("kafka"))?),
         };
-        let ports = Ports::free().map_err(|error| error.to_string())?;
+        let ports = Ports::free().expect("there are free ports");
         if let Some(kafka) = &kafka {
-            outside::topics(&data, &kafka.address()).await.map_err(told)?;
+            outside::topics(&data, &kafka.address()).await.expect("the broker makes topics");
         }
         let mut house = House {
             visitor: Visitor::new(&ports, data.key()),
             world: world(&folder, &ports),
-            host: host(&data, &ports, &urls).map_err(told)?,
+            host: host(&data, &ports, &urls).expect("the data folder has every token"),
             bridge: bridge(&data, &ports, kafka.as_ref()),
             data,
             folder,
@@ -128,10 +128,6 @@ impl Drop for House {
             std::fs::remove_dir_all(&self.folder).ok();
         }
     }
-}
-
-fn told(error: Error) -> String {
-    error.to_string()
 }
 
 fn clock(data: &Data) -> PathBuf {

@@ -10,6 +10,9 @@ use till::{Error, sources};
 
 use crate::project;
 
+/// What the scripts in tools/ end with when this machine lacks what they start.
+const LACKING: i32 = 3;
+
 /// What the functions write to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Database {
@@ -62,8 +65,13 @@ impl Kafka {
     pub fn start(folder: &Path) -> Result<Self, String> {
         let kafka = Kafka { port: free_pair(), folder: folder.to_owned() };
         let started = kafka.command("start").env("KAFKA_OWNER", std::process::id().to_string()).output();
-        let started = started.map_err(|error| format!("tools/kafka.sh: {error}"))?;
-        if started.status.success() { Ok(kafka) } else { Err(String::from_utf8_lossy(&started.stderr).into_owned()) }
+        let started = started.expect("tools/kafka.sh can be run");
+        let said = String::from_utf8_lossy(&started.stderr).into_owned();
+        match started.status.code() {
+            Some(0) => Ok(kafka),
+            Some(LACKING) => Err(said),
+            _ => panic!("tools/kafka.sh start: {said}"),
+        }
     }
 
     /// Host and port.

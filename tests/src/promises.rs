@@ -30,14 +30,18 @@ pub fn listed(document: &str) -> Vec<Promise> {
 pub fn tested(sources: &[(String, String)]) -> BTreeMap<String, BTreeSet<String>> {
     let mut promises: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (file, text) in sources {
-        let mut waiting: Vec<&str> = Vec::new();
+        let (mut waiting, mut is_test) = (Vec::new(), false);
         for line in text.lines().map(str::trim) {
             if let Some(sentence) = line.strip_prefix(MARK) {
                 waiting.push(sentence.trim());
+            } else if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+                is_test = true;
             } else if let Some(test) = function(line) {
-                for sentence in waiting.drain(..) {
+                // A promise above anything but a test is kept by nobody.
+                for sentence in waiting.drain(..).filter(|_| is_test) {
                     promises.entry(sentence.to_owned()).or_default().insert(format!("{file}: {test}"));
                 }
+                is_test = false;
             }
         }
     }
@@ -68,6 +72,12 @@ mod tests {
         let tested = tested(&[("x.rs".to_owned(), text)]);
         assert_eq!(tested["BRIDGE: a"].iter().collect::<Vec<_>>(), ["x.rs: one", "x.rs: two"]);
         assert_eq!(tested["BRIDGE: b"].len(), 1);
+    }
+
+    #[test]
+    fn a_promise_above_what_is_no_test_is_kept_by_nobody() {
+        let text = format!("{MARK}BRIDGE: a\nfn helper() {{\n#[test]\nfn one() {{");
+        assert!(tested(&[("x.rs".to_owned(), text)]).is_empty());
     }
 
     #[test]

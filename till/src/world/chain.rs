@@ -114,7 +114,8 @@ mod tests {
     /// Loud where there is no anvil: the chain's own tests need it.
     fn anvil() -> Option<PathBuf> {
         let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.till/tools/node_modules/@foundry-rs");
-        let found = std::fs::read_dir(tools).ok()?.flatten().map(|package| package.path().join("bin/anvil")).next();
+        let packages = std::fs::read_dir(tools).into_iter().flatten().flatten();
+        let found = packages.map(|package| package.path().join("bin/anvil")).next();
         if found.is_none() {
             eprintln!("skipped: no anvil; run tools/anvil.sh");
             assert!(std::env::var_os("CI").is_none(), "anvil must be there in CI");
