@@ -8,6 +8,9 @@
 //!    ├───────── orphaned: void ────────┘           │
 //!    └───────── reverted: correcting transfer ─────┘
 //! ```
+//!
+//! What a correction cannot take back, because it is spent, is carried by suspense and remembered as the deposit's
+//! shortfall. When the deposit is posted again, its user repays that first.
 
 use super::Account;
 use super::ledger::{LedgerRefusal, Movement, Order, Transfer, transfer_id};
@@ -20,6 +23,8 @@ pub struct Credit {
     pub sequence: u64,
     /// What is held since then.
     pub holding: Holding,
+    /// What suspense carries for it; nothing while it is posted.
+    pub shortfall: Amount,
 }
 
 /// What is held for a deposit.
@@ -57,13 +62,13 @@ pub struct Heard {
     pub money: Money,
     /// On which chain.
     pub chain: u64,
-    /// Whose it is, if that is a user we know.
+    /// Whose it is, if it is a user's. Who has not registered yet finds it when they do.
     pub user: Option<String>,
 }
 
 impl Credit {
     /// Of a deposit that nothing was heard of.
-    pub const NONE: Credit = Credit { sequence: 0, holding: Holding::Nothing };
+    pub const NONE: Credit = Credit { sequence: 0, holding: Holding::Nothing, shortfall: Amount::ZERO };
 
     /// The account whose available money a correction would take.
     pub fn holder(&self) -> Option<&Account> {
@@ -78,72 +83,100 @@ impl Credit {
         if heard.sequence <= self.sequence {
             return Ok((self, Vec::new()));
         }
-        let (holding, movements) = match (self.holding, heard.wanted) {
-            (Holding::Nothing, Wanted::Nothing) => (Holding::Nothing, Vec::new()),
+        let (mut shortfall, mut movements) = (self.shortfall, Vec::new());
+        let holding = match (self.holding, heard.wanted) {
             (holding @ Holding::Pending(_), Wanted::Pending) | (holding @ Holding::Posted(_), Wanted::Posted) => {
-                (holding, Vec::new())
+                holding
             }
-            (Holding::Nothing, wanted) => open(heard, wanted)?,
+            (Holding::Nothing, wanted) => open(heard, wanted, &mut movements)?,
             (Holding::Pending(order), Wanted::Posted) => {
-                (Holding::Posted(order.clone()), vec![Transfer::Pending(order).post()?])
+                movements.push(Transfer::Pending(order.clone()).post()?);
+                Holding::Posted(order)
             }
-            (Holding::Pending(order), Wanted::Nothing) => (Holding::Nothing, vec![Transfer::Pending(order).void()?]),
+            (Holding::Pending(order), Wanted::Nothing) => {
+                movements.push(Transfer::Pending(order).void()?);
+                Holding::Nothing
+            }
             (Holding::Posted(order), wanted) => {
-                let mut movements = correct(&order, heard, available)?;
-                let (holding, opened) = open(heard, wanted)?;
-                movements.extend(opened);
-                (holding, movements)
+                shortfall = correct(&order, heard, available, &mut movements)?;
+                open(heard, wanted, &mut movements)?
             }
         };
-        Ok((Credit { sequence: heard.sequence, holding }, movements))
+        if let Holding::Posted(order) = &holding {
+            movements.extend(repay(order, heard, shortfall)?);
+            shortfall = Amount::ZERO;
+        }
+        Ok((Credit { sequence: heard.sequence, holding, shortfall }, movements))
     }
 }
 
-/// A new transfer for the deposit: from custody to its user, or to suspense where we know none.
-fn open(heard: &Heard, wanted: Wanted) -> Result<(Holding, Vec<Movement>), LedgerRefusal> {
+/// A new transfer for the deposit: from custody to its user, or to suspense where it is nobody's.
+fn open(heard: &Heard, wanted: Wanted, movements: &mut Vec<Movement>) -> Result<Holding, LedgerRefusal> {
     let asset = heard.money.asset;
     let credit = match &heard.user {
         Some(user) => Account::User { user: user.clone(), asset },
         None => Account::Suspense { asset },
     };
-    let order = Order {
-        id: transfer_id(&heard.deposit, &format!("{} credit", heard.sequence)),
-        debit: Account::Custody { chain: heard.chain, asset },
-        credit,
-        amount: heard.money.amount,
-        cause: heard.deposit.clone(),
-        corrects: None,
+    let custody = Account::Custody { chain: heard.chain, asset };
+    let order = heard.leg("credit", custody, credit, heard.money.amount);
+    let (holding, movement) = match wanted {
+        Wanted::Nothing => return Ok(Holding::Nothing),
+        Wanted::Pending => (Holding::Pending(order.clone()), Transfer::pend(order)?),
+        Wanted::Posted => (Holding::Posted(order.clone()), Transfer::post_at_once(order)?),
     };
-    Ok(match wanted {
-        Wanted::Nothing => (Holding::Nothing, Vec::new()),
-        Wanted::Pending => (Holding::Pending(order.clone()), vec![Transfer::pend(order)?]),
-        Wanted::Posted => (Holding::Posted(order.clone()), vec![Transfer::post_at_once(order)?]),
-    })
+    movements.push(movement);
+    Ok(holding)
 }
 
-/// Takes a posted transfer back. What its user has spent meanwhile cannot be taken: suspense carries it, for an operator.
-fn correct(posted: &Order, heard: &Heard, available: Amount) -> Result<Vec<Movement>, LedgerRefusal> {
+/// Takes a posted transfer back. What its user has spent meanwhile cannot be taken: it is returned, and suspense carries it.
+fn correct(
+    posted: &Order,
+    heard: &Heard,
+    available: Amount,
+    movements: &mut Vec<Movement>,
+) -> Result<Amount, LedgerRefusal> {
     let taken = if posted.credit.is_limited() { posted.amount.min(available) } else { posted.amount };
     let shortfall = posted.amount.minus(taken).unwrap_or(Amount::ZERO);
     let suspense = Account::Suspense { asset: posted.credit.asset() };
-    let legs = [("correction", posted.credit.clone(), taken), ("shortfall", suspense, shortfall)];
-    let moving = legs.into_iter().filter(|(_, _, amount)| !amount.is_zero());
-    let correction = |(leg, debit, amount): (&str, Account, Amount)| {
-        Transfer::post_at_once(Order {
-            id: transfer_id(&heard.deposit, &format!("{} {leg}", heard.sequence)),
+    for (leg, debit, amount) in [("correction", posted.credit.clone(), taken), ("shortfall", suspense, shortfall)] {
+        if !amount.is_zero() {
+            let credit = posted.debit.clone();
+            movements.push(Transfer::post_at_once(Order {
+                corrects: Some(posted.id.clone()),
+                ..heard.leg(leg, debit, credit, amount)
+            })?);
+        }
+    }
+    Ok(shortfall)
+}
+
+/// The money is there again: its user had spent the shortfall before, so suspense gets that back.
+fn repay(posted: &Order, heard: &Heard, shortfall: Amount) -> Result<Option<Movement>, LedgerRefusal> {
+    if shortfall.is_zero() || !posted.credit.is_limited() {
+        return Ok(None);
+    }
+    let suspense = Account::Suspense { asset: posted.credit.asset() };
+    Transfer::post_at_once(heard.leg("repayment", posted.credit.clone(), suspense, shortfall)).map(Some)
+}
+
+impl Heard {
+    /// One of the transfers that this fact leads to.
+    fn leg(&self, leg: &str, debit: Account, credit: Account, amount: Amount) -> Order {
+        Order {
+            id: transfer_id(&self.deposit, &format!("{} {leg}", self.sequence)),
             debit,
-            credit: posted.debit.clone(),
+            credit,
             amount,
-            cause: heard.deposit.clone(),
-            corrects: Some(posted.id.clone()),
-        })
-    };
-    moving.map(correction).collect()
+            cause: self.deposit.clone(),
+            corrects: None,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::ledger::Side;
     use crate::asset::Asset;
     use crate::chance::Chance;
 
@@ -192,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deposit_of_nobody_we_know_goes_to_suspense() {
+    fn a_deposit_of_nobody_goes_to_suspense() {
         let (_, lines) = after(&[heard(1, Wanted::Posted, None), heard(2, Wanted::Nothing, None)], 0);
         assert_eq!(lines, ["posted 100 custody:1:ETH → suspense:ETH", "posted 100 suspense:ETH → custody:1:ETH"]);
     }
@@ -213,6 +246,51 @@ mod tests {
         assert_eq!(after(&facts, 100).1[1..], ["posted 100 user:u:ETH → custody:1:ETH"]);
         let spent = ["posted 30 user:u:ETH → custody:1:ETH", "posted 70 suspense:ETH → custody:1:ETH"];
         assert_eq!(after(&facts, 30).1[1..], spent);
+    }
+
+    /// What `user:u:ETH` holds after facts; before each, it spends what is said. Suspense and custody go below nothing.
+    fn holds(facts: &[(Wanted, i128)]) -> [i128; 3] {
+        let (mut credit, mut books) = (Credit::NONE, [0_i128; 3]);
+        let names = ["user:u:ETH", "suspense:ETH", "custody:1:ETH"];
+        for (sequence, (wanted, spent)) in (1..).zip(facts) {
+            books[0] -= spent;
+            let available = Amount::new(books[0].unsigned_abs());
+            let (next, movements) = credit.decide(&heard(sequence, *wanted, Some("u")), available).expect("decides");
+            for movement in &movements {
+                for entry in movement.entries() {
+                    let at = names.iter().position(|name| *name == entry.account.to_string()).expect("a known account");
+                    let sign = if entry.side == Side::Credit { 1 } else { -1 };
+                    books[at] += sign * i128::try_from(entry.posted.units()).expect("small");
+                    assert!(books[0] >= 0, "the limit holds after each movement");
+                }
+            }
+            credit = next;
+        }
+        books
+    }
+
+    #[test]
+    fn what_was_spent_before_a_deposit_was_reverted_is_repaid_when_it_is_seen_again() {
+        let reverted = [(Wanted::Posted, 0), (Wanted::Nothing, 70)];
+        assert_eq!(holds(&reverted), [0, -70, 0]);
+        let again = [&reverted[..], &[(Wanted::Pending, 0), (Wanted::Posted, 0)]].concat();
+        assert_eq!(holds(&again), [30, 0, -100], "70 were spent before: not 170 for a deposit of 100");
+        assert_eq!(
+            holds(&[&reverted[..], &[(Wanted::Posted, 0)]].concat()),
+            [30, 0, -100],
+            "without being pending first"
+        );
+        let taken_twice = [&again[..], &[(Wanted::Nothing, 30)]].concat();
+        assert_eq!(holds(&taken_twice), [0, -100, 0]);
+        assert_eq!(holds(&[&taken_twice[..], &[(Wanted::Posted, 0)]].concat()), [0, 0, -100], "all of it was spent");
+    }
+
+    #[test]
+    fn what_suspense_carries_is_remembered_while_a_deposit_comes_and_goes() {
+        let flicker = [(Wanted::Pending, 0), (Wanted::Nothing, 0)];
+        let facts = [&[(Wanted::Posted, 0), (Wanted::Nothing, 70)], &flicker[..], &flicker[..]].concat();
+        assert_eq!(holds(&facts), [0, -70, 0]);
+        assert_eq!(holds(&[&facts[..], &[(Wanted::Posted, 0)]].concat()), [30, 0, -100]);
     }
 
     // promise: DOMAIN: a reader takes each (source, id) once, whatever the order

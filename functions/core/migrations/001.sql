@@ -54,10 +54,12 @@ CREATE INDEX entries_in_order ON entries (account, position);
 -- Every transfer is resolved at most once.
 CREATE UNIQUE INDEX entries_resolved_once ON entries (transfer, side) WHERE phase <> 'pending';
 
--- The holding is nothing, pending or posted; the transfer is the one that is held.
+-- The holding is nothing, pending or posted; the transfer is the one that is held. Shortfall: what suspense carries, because
+-- it was spent before the deposit was reverted.
 CREATE TABLE deposit_credits (
     deposit TEXT NOT NULL PRIMARY KEY,
     sequence BIGINT NOT NULL,
     holding TEXT NOT NULL,
-    transfer TEXT
+    transfer TEXT,
+    shortfall TEXT NOT NULL
 );

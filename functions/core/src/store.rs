@@ -30,14 +30,15 @@ pub async fn insert_user(tx: &Tx<'_>, user: &UserRegistered, now_ms: i64) -> Res
 
 /// What is held for a deposit.
 pub async fn credit(db: &Db, deposit: &str) -> Result<Credit, Problem> {
-    let sql = "SELECT sequence, holding, transfer FROM deposit_credits WHERE deposit = $1";
+    let sql = "SELECT sequence, holding, transfer, shortfall FROM deposit_credits WHERE deposit = $1";
     let Some(row) = db.row(sql, params![deposit]).await? else { return Ok(Credit::NONE) };
     let holding = match row.get::<String>("holding")?.as_str() {
         "pending" => Holding::Pending(order(db, &row.get::<String>("transfer")?).await?),
         "posted" => Holding::Posted(order(db, &row.get::<String>("transfer")?).await?),
         _ => Holding::Nothing,
     };
-    Ok(Credit { sequence: row.get::<i64>("sequence")?.unsigned_abs(), holding })
+    let sequence = row.get::<i64>("sequence")?.unsigned_abs();
+    Ok(Credit { sequence, holding, shortfall: amount(&row, "shortfall")? })
 }
 
 /// Remembers what is held. A sequence that is not higher than the stored one changes nothing.
@@ -48,11 +49,13 @@ pub async fn save_credit(tx: &Tx<'_>, deposit: &str, credit: &Credit) -> Result<
         Holding::Posted(order) => ("posted", Some(order.id.as_str())),
     };
     let sequence = i64::try_from(credit.sequence).map_err(|_| Problem::validation("the sequence is too large"))?;
-    let sql = "INSERT INTO deposit_credits (deposit, sequence, holding, transfer) VALUES ($1, $2, $3, $4)
+    let sql =
+        "INSERT INTO deposit_credits (deposit, sequence, holding, transfer, shortfall) VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (deposit) DO UPDATE
-        SET sequence = excluded.sequence, holding = excluded.holding, transfer = excluded.transfer
+        SET sequence = excluded.sequence, holding = excluded.holding, transfer = excluded.transfer,
+            shortfall = excluded.shortfall
         WHERE deposit_credits.sequence < excluded.sequence";
-    tx.execute(sql, params![deposit, sequence, holding, transfer]).await?;
+    tx.execute(sql, params![deposit, sequence, holding, transfer, credit.shortfall.to_sql()]).await?;
     Ok(())
 }
 
