@@ -5,14 +5,44 @@ use crate::bindings::spin::sqlite::sqlite::{
     Error, Host, HostConnection, HostConnectionWithStore, QueryResult, RowResult, Value,
 };
 use crate::guest::{Guest, Spin};
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::limits::Limit;
 use rusqlite::types::{Value as Sql, ValueRef};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use wasmtime::component::{Accessor, FutureReader, Resource, StreamReader};
 
 /// How long a statement waits for another connection's lock before "database is locked", as in Spin.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// After so many of SQLite's instructions a statement asks whether anybody still waits for it.
+const STEPS_BETWEEN_LOOKS: i32 = 10_000;
+
+/// What a component may ask or set of its own connection and file. Others reach into the whole process (`hard_heap_limit`,
+/// `temp_store_directory`) or undo a bound of this host (`busy_timeout`, `cache_size`).
+const PRAGMAS: [&str; 19] = [
+    "application_id",
+    "data_version",
+    "defer_foreign_keys",
+    "foreign_key_check",
+    "foreign_key_list",
+    "foreign_keys",
+    "index_info",
+    "index_list",
+    "index_xinfo",
+    "integrity_check",
+    "journal_mode",
+    "optimize",
+    "query_only",
+    "quick_check",
+    "recursive_triggers",
+    "table_info",
+    "table_list",
+    "table_xinfo",
+    "user_version",
+];
 
 /// An open connection. Closing may write to the disk, so that it happens on a blocking thread as well.
 #[derive(Clone)]
@@ -36,25 +66,44 @@ impl Drop for Inner {
 impl Connection {
     async fn open(path: &Path, result_bytes_max: usize) -> Result<Self, Error> {
         let path = path.to_owned();
-        let connection = blocking(move || Ok(open(&path)?)).await?;
+        let connection = blocking(move || Ok(open_for_guest(&path, result_bytes_max)?)).await?;
         Ok(Self(Arc::new(Inner { connection: Mutex::new(Some(connection)), result_bytes_max })))
     }
 
-    /// Runs `work` with the connection on a blocking thread, one piece of work at a time.
+    /// Runs `work` with the connection on a blocking thread, one piece of work at a time. Who stops waiting for it, because
+    /// the invocation ran out of time, interrupts it.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&rusqlite::Connection, usize) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let inner = self.0.clone();
+        let (inner, waiting) = (self.0.clone(), Waiting::default());
+        let abandoned = waiting.abandoned.clone();
         blocking(move || {
-            let guard = inner.connection.lock().unwrap_or_else(PoisonError::into_inner);
-            work(guard.as_ref().expect("only `drop` takes the connection out"), inner.result_bytes_max)
+            let mut guard = inner.connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let connection = guard.as_mut().expect("only `drop` takes the connection out");
+            if abandoned.load(Ordering::SeqCst) {
+                return Err(Error::Io("interrupted".to_owned()));
+            }
+            connection.progress_handler(STEPS_BETWEEN_LOOKS, Some(move || abandoned.load(Ordering::SeqCst)))?;
+            work(connection, inner.result_bytes_max)
         })
         .await
     }
 
     async fn execute(&self, statement: String, parameters: Vec<Value>) -> Result<QueryResult, Error> {
         self.run(move |connection, bytes_max| execute(connection, &statement, parameters, bytes_max)).await
+    }
+}
+
+/// One who waits for a piece of work: a blocking thread cannot be stopped from outside, so that the work looks here.
+#[derive(Default)]
+struct Waiting {
+    abandoned: Arc<AtomicBool>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.abandoned.store(true, Ordering::SeqCst);
     }
 }
 
@@ -74,9 +123,25 @@ impl From<rusqlite::Error> for Error {
 fn open(path: &Path) -> rusqlite::Result<rusqlite::Connection> {
     let connection = rusqlite::Connection::open(path)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // A component must not reach another function's file by ATTACH or VACUUM INTO.
-    connection.set_limit(rusqlite::limits::Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     Ok(connection)
+}
+
+fn open_for_guest(path: &Path, value_bytes_max: usize) -> rusqlite::Result<rusqlite::Connection> {
+    let mut connection = open(path)?;
+    // A component must not reach another function's file by ATTACH or VACUUM INTO.
+    connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::try_from(value_bytes_max).unwrap_or(i32::MAX))?;
+    connection.authorizer(Some(authorize))?;
+    Ok(connection)
+}
+
+fn authorize(asked: AuthContext<'_>) -> Authorization {
+    match asked.action {
+        AuthAction::Pragma { pragma_name, .. } if !PRAGMAS.iter().any(|one| one.eq_ignore_ascii_case(pragma_name)) => {
+            Authorization::Deny
+        }
+        _ => Authorization::Allow,
+    }
 }
 
 /// A connection that is open for as long as the host runs. It turned write-ahead logging on, before anybody else could be in

@@ -16,11 +16,9 @@ async fn handle(request: Request) -> impl IntoResponse {
     let (head, body) = request.into_parts();
     let path = head.uri.path().trim_start_matches("/guest/").to_owned();
     let argument = head.uri.query().unwrap_or_default().to_owned();
+    let body = String::from_utf8_lossy(&body.bytes().await.unwrap_or_default()).into_owned();
     let told = match path.as_str() {
-        "echo" => {
-            let body = body.bytes().await.map_err(|error| error.to_string());
-            body.map(|body| format!("{} {} {}", head.method, head.uri, String::from_utf8_lossy(&body)))
-        }
+        "echo" => Ok(format!("{} {} {body}", head.method, head.uri)),
         "large" => Ok("x".repeat(argument.parse().unwrap_or(0))),
         "variable" => variables::get(&argument).await.map_err(|error| error.to_string()),
         "clock" => Ok(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis()).to_string()),
@@ -33,8 +31,8 @@ async fn handle(request: Request) -> impl IntoResponse {
         "trap" => std::process::abort(),
         "loop" => endless(),
         "bomb" => Ok(bomb().to_string()),
-        _ if path.starts_with("sqlite/") => on_sqlite(&path, &argument).await.map_err(|error| error.to_string()),
-        _ if path.starts_with("pg/") => on_postgres(&path).await.map_err(|error| error.to_string()),
+        _ if path.starts_with("sqlite/") => on_sqlite(&path, &argument, &body).await.map_err(|error| error.to_string()),
+        _ if path.starts_with("pg/") => on_postgres(&path, &body).await.map_err(|error| error.to_string()),
         _ => Err(format!("no such path: {path}")),
     };
     answer(told)
@@ -77,7 +75,7 @@ async fn fetch(url: &str) -> Told {
     Ok(format!("{} {}", status.as_u16(), String::from_utf8_lossy(&body)))
 }
 
-async fn on_sqlite(path: &str, argument: &str) -> Result<String, sqlite::Error> {
+async fn on_sqlite(path: &str, argument: &str, body: &str) -> Result<String, sqlite::Error> {
     let label = if path == "sqlite/foreign" { "foreign" } else { "test" };
     let db = sqlite::Connection::open(label).await?;
     let run = async |statement: &str| db.execute(statement, []).await?.result().await;
@@ -93,9 +91,8 @@ async fn on_sqlite(path: &str, argument: &str) -> Result<String, sqlite::Error> 
             run("INSERT INTO item (name) VALUES ('left open')").await?;
             Ok(String::new())
         }
-        "sqlite/script" => run("DELETE FROM item; DELETE FROM item").await.map(|()| String::new()),
         "sqlite/attach" => run(&format!("ATTACH DATABASE '{argument}' AS other")).await.map(|()| String::new()),
-        "sqlite/large" => run("SELECT hex(zeroblob(20000000))").await.map(|()| String::new()),
+        "sqlite/statement" => run(body).await.map(|()| String::new()),
         _ => {
             let rows = db.execute("SELECT name FROM item ORDER BY name", []).await?.collect().await?;
             let names: Vec<&str> = rows.iter().filter_map(|row| row.get(0)).collect();
@@ -104,7 +101,7 @@ async fn on_sqlite(path: &str, argument: &str) -> Result<String, sqlite::Error> 
     }
 }
 
-async fn on_postgres(path: &str) -> Result<String, Box<pg::Error>> {
+async fn on_postgres(path: &str, body: &str) -> Result<String, Box<pg::Error>> {
     let address = variables::get("database_url").await.unwrap_or_default();
     let db = pg::Connection::open(address).await?;
     match path {
@@ -114,6 +111,14 @@ async fn on_postgres(path: &str) -> Result<String, Box<pg::Error>> {
             db.execute("SET LOCAL search_path TO nowhere", []).await?;
             db.execute("SET statement_timeout TO 1", []).await?;
             Ok(db.execute("INSERT INTO public.item (name) VALUES ('left open')", []).await?.to_string())
+        }
+        "pg/statement" => {
+            let rows = db.query(body, []).await?.collect().await?;
+            let text = |row: &pg::Row| match &row[0] {
+                pg::DbValue::Str(text) => text.clone(),
+                _ => String::new(),
+            };
+            Ok(rows.iter().map(text).collect::<Vec<_>>().join(","))
         }
         "pg/duplicate" => {
             db.execute("INSERT INTO item (name) VALUES ($1), ($1)", ["twice".to_owned().into()]).await?;
