@@ -113,7 +113,7 @@ impl HandlerState for Maker {
             _counted: self.metrics.wake(),
         };
         let mut store = Store::new(&self.engine, Guest::new(self.grants.clone()));
-        store.limiter(|guest| &mut guest.limits);
+        store.limiter(|guest| &mut guest.bounds);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
         let made = tokio::time::timeout(self.limits.request_timeout, self.pre.instantiate_async(&mut store)).await;
