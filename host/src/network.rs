@@ -57,7 +57,7 @@ impl Blocked {
     }
 
     fn allows(&self, address: IpAddr, permission: Permission) -> bool {
-        let listed = self.networks.iter().any(|network| network.holds(address));
+        let listed = self.networks.iter().any(|network| network.holds(address) || network.holds_embedded(address));
         let hidden = self.private && permission != Permission::Named && is_private(address);
         permission != Permission::Denied && !listed && !hidden
     }
@@ -106,6 +106,14 @@ impl Network {
         let differing = self.address ^ number(address);
         self.prefix == 0 || differing >> (128 - self.prefix) == 0
     }
+
+    /// A gateway would carry the connection on to the IPv4 address.
+    fn holds_embedded(self, address: IpAddr) -> bool {
+        match address {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(v6) => embedded_v4(v6).is_some_and(|v4| self.holds(v4.into())),
+        }
+    }
 }
 
 /// IPv4 addresses count by their IPv6 mapping, so that one form cannot get past a rule for the other.
@@ -137,7 +145,7 @@ fn is_private_v6(v6: Ipv6Addr) -> bool {
     first & 0xe000 != 0x2000 || (first == 0x2001 && second == 0x0db8)
 }
 
-/// The IPv4 address within a mapped, NAT64, 6to4 or old compatible IPv6 address.
+/// The IPv4 address within a mapped, NAT64 or 6to4 IPv6 address. The old compatible ones (`::10.0.0.1`) lead nowhere.
 fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     let number = u128::from(v6);
     let low = Ipv4Addr::from(number as u32);
@@ -176,6 +184,9 @@ mod tests {
         check(&["private"], "127.0.0.1", Permission::Named, true);
         check(&["private", "127.0.0.0/8"], "127.0.0.1", Permission::Named, false);
         check(&["10.0.0.0/8"], "::ffff:10.0.0.1", Permission::Named, false);
+        check(&["10.0.0.0/8"], "64:ff9b::a00:1", Permission::Named, false);
+        check(&["10.0.0.0/8"], "2002:a00:1::", Permission::Named, false);
+        check(&["10.0.0.0/8"], "2002:b00:1::", Permission::Named, true);
         check(&["10.0.0.0/8"], "11.0.0.1", Permission::Named, true);
         check(&[], "1.1.1.1", Permission::Denied, false);
     }
