@@ -16,6 +16,7 @@ mod artifact;
 mod bindings;
 mod clock;
 mod config;
+mod document;
 mod engine;
 mod function;
 mod guest;

@@ -1,6 +1,7 @@
 //! The text of a spin.toml (manifest v2) as types. Keys that Spin does not know are refused, and so is what Spin knows and
 //! this host does not offer: a function that silently lost a feature would be worse.
 
+use crate::document;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -95,7 +96,7 @@ pub struct Component {
 impl Manifest {
     /// Reads the text of a spin.toml; tells all that is wrong with it.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
-        let mut manifest: Self = toml::from_str(text).map_err(|error| vec![error.to_string().trim_end().to_owned()])?;
+        let mut manifest: Self = document::parse(text)?;
         let mut problems = manifest.shape_problems();
         for (kind, trigger) in std::mem::take(&mut manifest.trigger) {
             match kind.as_str() {
@@ -109,7 +110,7 @@ impl Manifest {
     fn read_http(&mut self, trigger: toml::Value, problems: &mut Vec<String>) {
         match Vec::<HttpTrigger>::deserialize(trigger) {
             Ok(http) => self.http = http,
-            Err(error) => problems.push(format!("[[trigger.http]]: {}", error.to_string().trim_end())),
+            Err(error) => problems.push(format!("[[trigger.http]]: {}", document::told(&error, ""))),
         }
     }
 

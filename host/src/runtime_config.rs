@@ -1,5 +1,6 @@
 //! The runtime configuration: which file stands behind an SQLite label, and which networks no function may reach.
 
+use crate::document;
 use crate::network::Blocked;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -36,7 +37,7 @@ struct OutboundNetworking {
 impl RuntimeConfig {
     /// Reads the text of a runtime-config.toml that lies in `folder`; tells all that is wrong with it.
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<String>> {
-        let document: Document = toml::from_str(text).map_err(|error| vec![error.to_string().trim_end().to_owned()])?;
+        let document: Document = document::parse(text)?;
         let at = |database: Database| match database {
             Database::Spin { path } => folder.join(path),
         };
