@@ -106,12 +106,33 @@ fn fingerprint(engine: &Engine, wasm: &[u8]) -> String {
     digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// By way of another name, so that nobody ever loads half a file.
+/// By way of another name, so that nobody ever loads half a file. The name is this call's own: two components may be the same.
 #[cfg(feature = "compile")]
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static CALLS: AtomicU64 = AtomicU64::new(0);
     let folder = path.parent().unwrap_or(Path::new(""));
     std::fs::create_dir_all(folder)?;
-    let unfinished = path.with_extension(format!("{}.part", std::process::id()));
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    let unfinished = path.with_extension(format!("{}-{call}.part", std::process::id()));
     std::fs::write(&unfinished, bytes)?;
     Ok(std::fs::rename(&unfinished, path)?)
+}
+
+#[cfg(all(test, feature = "compile"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_may_write_the_same_file_at_once() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("same.cwasm");
+        let write = || (0..100).try_for_each(|_| write_whole(&path, &[7; 4096]));
+        std::thread::scope(|scope| {
+            let writing: Vec<_> = (0..4).map(|_| scope.spawn(write)).collect();
+            writing.into_iter().for_each(|one| one.join().expect("no panic").expect("it is written"));
+        });
+        assert_eq!(std::fs::read(&path).expect("the file"), [7; 4096]);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 1);
+    }
 }
