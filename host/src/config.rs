@@ -36,6 +36,7 @@ pub struct Limits {
     /// Linear memory of one instance.
     pub memory_bytes_max: usize,
     /// From the end of the request's body to the head of the answer, waiting included; and again for the answer's body.
+    /// A client that takes nothing of its answer for so long loses its connection.
     pub request_timeout: Duration,
     /// How long a client may take to send its request.
     pub request_read_timeout: Duration,

@@ -33,6 +33,7 @@ mod routes;
 mod runtime_config;
 mod serve;
 mod sqlite;
+mod stream;
 mod template;
 mod tls;
 mod variables;

@@ -13,6 +13,7 @@ use crate::outbound::Outbound;
 use crate::postgres::Pools;
 use crate::routes::Routes;
 use crate::sqlite::Keeper;
+use crate::stream::ClientStream;
 use crate::{Config, Error, Limits, artifact, linker};
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
@@ -27,7 +28,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use wasmtime::component::{Component, Linker};
@@ -233,7 +234,8 @@ where
             () = &mut stop => break,
             (accepted, place) = accepted => match accepted {
                 Ok((stream, _)) => {
-                    let serving = connection(stream, answer.clone(), stopped.clone());
+                    let _ = stream.set_nodelay(true);
+                    let serving = connection(ClientStream::new(stream, limits.request_timeout), answer.clone(), stopped.clone());
                     connections.spawn(async move { let _place = place; serving.await });
                 }
                 Err(error) => breathe(&error).await,
@@ -256,11 +258,10 @@ async fn breathe(error: &std::io::Error) {
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
-async fn connection<A>(stream: TcpStream, answer: impl Fn(Request<Incoming>) -> A, mut stopped: watch::Receiver<()>)
+async fn connection<A>(stream: ClientStream, answer: impl Fn(Request<Incoming>) -> A, mut stopped: watch::Receiver<()>)
 where
     A: Future<Output = Answer>,
 {
-    let _ = stream.set_nodelay(true);
     let service = service_fn(|request| async { Ok::<_, Infallible>(answer(request).await) });
     let mut connection = pin!(
         http1::Builder::new()

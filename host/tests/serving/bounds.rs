@@ -2,6 +2,8 @@
 
 use crate::house::{Files, House, post};
 use std::time::{Duration, Instant};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_trap_is_a_500_and_the_next_request_is_served() {
@@ -70,6 +72,22 @@ async fn who_finds_no_place_even_to_wait_gets_503_and_when_to_come_again() {
         assert!([503, 504].contains(&got.status.as_u16()), "{got:?}");
     }
     assert!(overloaded >= 6, "{overloaded}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_reads_its_answer_loses_its_place() {
+    let mut files = Files::with_hosts(&[]);
+    files.config.limits.request_timeout = Duration::from_millis(500);
+    files.config.limits.in_flight_max = 1;
+    let house = files.start().await;
+    let mut deaf = TcpStream::connect(house.address).await.expect("a connection");
+    deaf.write_all(b"GET /guest/large?30000000 HTTP/1.1\r\nhost: house\r\n\r\n").await.expect("it is sent");
+    deaf.readable().await.expect("the answer begins");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while house.get("/guest/variable?greeting").await.status != 200 {
+        assert!(Instant::now() < deadline, "its place is still taken");
+    }
+    house.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
