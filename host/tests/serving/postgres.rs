@@ -1,6 +1,7 @@
 //! `spin:postgres` from a component, on a real PostgreSQL of this test's own.
 
 use crate::house::{Files, House};
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
@@ -22,8 +23,7 @@ impl Database {
     /// `None`, said loudly, where PostgreSQL is not installed; in CI that is a failure.
     async fn start() -> Option<Self> {
         let Some(programs) = programs() else {
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "PostgreSQL is not installed, and CI must have it");
-            eprintln!("SKIPPED: PostgreSQL is not installed (apt-get install postgresql)");
+            skip("PostgreSQL is not installed (apt-get install postgresql)");
             return None;
         };
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -61,6 +61,16 @@ impl Drop for Database {
         // SIGQUIT: at once, but the server still takes its own children with it.
         let _ = Command::new("kill").args(["-QUIT", &self.server.id().to_string()]).status();
         let _ = self.server.wait();
+    }
+}
+
+/// Writes the skip down where `make test` counts it; in CI it is a failure.
+fn skip(why: &str) {
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "CI must have it: {why}");
+    eprintln!("SKIPPED host: {why}");
+    if let Some(file) = std::env::var_os("TILL_TEST_SKIPPED") {
+        let list = std::fs::OpenOptions::new().append(true).create(true).open(file);
+        list.and_then(|mut list| writeln!(list, "host: {why}")).expect("the list of skips can be written");
     }
 }
 
@@ -106,6 +116,7 @@ async fn a_component_speaks_to_postgresql() {
     assert!(told.contains("23505"), "{told}");
 
     rolls_back(&house).await;
+    forgets(&house).await;
     many_share_few(&house).await;
     a_broken_connection_is_replaced(&house, &database.url).await;
 }
@@ -114,6 +125,30 @@ async fn a_component_speaks_to_postgresql() {
 async fn rolls_back(house: &House) {
     house.text("/guest/pg/leave-open").await;
     assert_eq!(house.text("/guest/pg/count").await, "Some(0) Some(\"0\")");
+}
+
+/// What a session keeps beyond its transaction is not there for the next one either.
+async fn forgets(house: &House) {
+    let run = async |statement: &str| {
+        let got = house.post("/guest/pg/statement", statement.to_owned()).await;
+        assert_eq!(got.status, 200, "{statement}: {}", got.text);
+        got.text
+    };
+    let session = run("SELECT pg_backend_pid()::text").await;
+    for statement in [
+        "PREPARE \"Kept; too\" AS SELECT 1",
+        "SET ROLE pg_monitor",
+        "LISTEN somewhere",
+        "SELECT pg_advisory_lock(7)",
+        "CREATE TEMP TABLE kept (id bigint)",
+    ] {
+        run(statement).await;
+    }
+    let left = "SELECT concat_ws(' ', current_user, (SELECT count(*) FROM pg_prepared_statements WHERE from_sql), \
+                (SELECT count(*) FROM pg_listening_channels()), \
+                (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'), to_regclass('pg_temp.kept') IS NULL)";
+    assert_eq!(run(left).await, "test 0 0 0 t");
+    assert_eq!(run("SELECT pg_backend_pid()::text").await, session);
 }
 
 async fn many_share_few(house: &House) {
@@ -135,6 +170,25 @@ async fn a_broken_connection_is_replaced(house: &House, url: &str) {
     while house.get("/guest/pg/count").await.status != 200 {
         assert!(Instant::now() < deadline, "the broken connection is still used");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_outlives_its_invocation_is_cancelled_at_the_server() {
+    let Some(database) = Database::start().await else { return };
+    let mut files = Files::with_hosts(&[]);
+    files.config.variables.insert("database_url".to_owned(), database.url.clone());
+    files.config.limits.postgres_connections_max = 1;
+    files.config.limits.request_timeout = Duration::from_secs(2);
+    let house = files.start().await;
+    house.text("/guest/pg/setup").await;
+    assert_eq!(house.post("/guest/pg/statement", "SELECT pg_sleep(600)").await.status, 504);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while house.get("/guest/pg/count").await.status != 200 {
+        assert!(Instant::now() < deadline, "the only connection is still taken");
+    }
+    let sleeping =
+        "SELECT count(*)::text FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'";
+    assert_eq!(house.post("/guest/pg/statement", sleeping).await.text, "0");
 }
 
 #[tokio::test(flavor = "multi_thread")]
