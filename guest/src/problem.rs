@@ -27,24 +27,16 @@ pub enum Code {
     Unauthenticated,
     /// Known, but without the role.
     Forbidden,
-    /// Whoever asked may not approve.
-    SelfApproval,
     /// There is no such thing, or it is another user's.
     NotFound,
     /// The path exists under another method.
     MethodNotAllowed,
     /// The account holds less than is asked.
     InsufficientFunds,
-    /// An operator froze the account.
-    AccountFrozen,
     /// The thing is in a state that does not allow it.
     InvalidState,
-    /// The caller's version is not the newest.
-    VersionConflict,
     /// The same request is being worked on.
     RequestInProgress,
-    /// The quote's time is over, or it was used.
-    QuoteExpired,
     /// A money command without `Idempotency-Key`.
     IdempotencyKeyMissing,
     /// The key was used with another request.
@@ -84,15 +76,11 @@ impl Code {
             Code::Validation => "validation",
             Code::Unauthenticated => "unauthenticated",
             Code::Forbidden => "forbidden",
-            Code::SelfApproval => "self-approval",
             Code::NotFound => "not-found",
             Code::MethodNotAllowed => "method-not-allowed",
             Code::InsufficientFunds => "insufficient-funds",
-            Code::AccountFrozen => "account-frozen",
             Code::InvalidState => "invalid-state",
-            Code::VersionConflict => "version-conflict",
             Code::RequestInProgress => "request-in-progress",
-            Code::QuoteExpired => "quote-expired",
             Code::IdempotencyKeyMissing => "idempotency-key-missing",
             Code::IdempotencyKeyReused => "idempotency-key-reused",
             Code::AmountTooLow => "amount-too-low",
@@ -116,15 +104,12 @@ impl Code {
         match self {
             Code::Validation | Code::IdempotencyKeyMissing => StatusCode::BAD_REQUEST,
             Code::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Code::Forbidden | Code::SelfApproval => StatusCode::FORBIDDEN,
+            Code::Forbidden => StatusCode::FORBIDDEN,
             Code::NotFound => StatusCode::NOT_FOUND,
             Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Code::InvalidState | Code::VersionConflict | Code::RequestInProgress | Code::QuoteExpired => {
-                StatusCode::CONFLICT
-            }
+            Code::InvalidState | Code::RequestInProgress => StatusCode::CONFLICT,
             Code::PayloadTooLarge | Code::EventTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Code::InsufficientFunds
-            | Code::AccountFrozen
             | Code::IdempotencyKeyReused
             | Code::AmountTooLow
             | Code::AmountTooHigh
@@ -192,9 +177,10 @@ impl Problem {
         self.code.status().is_client_error()
     }
 
-    /// Whether it is the last word on an idempotency key: 425, 429, 5xx and `request-in-progress` are not.
+    /// Whether it is the last word on an idempotency key: 425, 429, 5xx and `request-in-progress` are not, nor is the
+    /// lack of a role, which may be given a moment later.
     pub fn is_final(&self) -> bool {
-        self.is_refusal() && self.code != Code::RequestInProgress
+        self.is_refusal() && !matches!(self.code, Code::RequestInProgress | Code::Forbidden)
     }
 
     /// The status for the bridge, which retries 404 and 409: a refused event shall become a dead letter at once.
@@ -242,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_refused_event_is_never_retried_by_the_bridge() {
-        for code in [Code::NotFound, Code::InvalidState, Code::VersionConflict, Code::Validation] {
+        for code in [Code::NotFound, Code::InvalidState, Code::Validation] {
             let status = Problem::new(code, "").status_of_event().as_u16();
             assert!(![404, 408, 409, 425, 429].contains(&status) && (400..500).contains(&status), "{code:?}: {status}");
         }
@@ -253,6 +239,7 @@ mod tests {
     fn only_a_last_word_is_kept_under_a_key() {
         assert!(Problem::new(Code::InsufficientFunds, "").is_final());
         assert!(!Problem::new(Code::RequestInProgress, "").is_final());
+        assert!(!Problem::new(Code::Forbidden, "").is_final());
         assert!(!Problem::new(Code::RateUnavailable, "").is_final());
         assert!(!Problem::internal("").is_final());
     }

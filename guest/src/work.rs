@@ -19,7 +19,7 @@ use crate::{Answer, Function};
 
 /// How often a unit of work runs before the caller is asked to come back.
 const ATTEMPTS_MAX: u32 = 16;
-/// No new attempt begins after this.
+/// No new attempt begins after this, counted from what was gathered.
 const WORK_TIMEOUT_MS: i64 = 10_000;
 /// Half the pause before the second attempt; it doubles up to a bound, and chance spreads those who met.
 const PAUSE_MS: u64 = 4;
@@ -46,6 +46,12 @@ pub struct Work<'a, F: Function> {
     pub purpose: Purpose,
 }
 
+/// What one attempt leaves to the next.
+struct Progress<G> {
+    gathered: Option<G>,
+    give_up_ms: i64,
+}
+
 /// A committed outcome, and what is still to be pushed.
 pub struct Finished {
     pub outcome: Outcome,
@@ -62,25 +68,24 @@ impl From<Outcome> for Finished {
 impl<F: Function> Work<'_, F> {
     /// Does it, once.
     pub async fn run(&self) -> Result<Finished, Problem> {
-        let give_up_ms = now_ms() + WORK_TIMEOUT_MS;
-        let mut gathered = None;
+        let mut progress = Progress { gathered: None, give_up_ms: now_ms() + WORK_TIMEOUT_MS };
         for attempt in 0..ATTEMPTS_MAX {
             if attempt > 0 {
                 pause(attempt).await;
             }
-            match self.attempt(&mut gathered).await {
-                Err(problem) if problem.is_conflict() && now_ms() < give_up_ms => {}
+            match self.attempt(&mut progress).await {
+                Err(problem) if problem.is_conflict() && now_ms() < progress.give_up_ms => {}
                 finished => return finished.map_err(|problem| self.last_word(problem)),
             }
         }
         Err(self.last_word(Problem::conflict()))
     }
 
-    async fn attempt(&self, gathered: &mut Option<F::Gathered>) -> Result<Finished, Problem> {
+    async fn attempt(&self, progress: &mut Progress<F::Gathered>) -> Result<Finished, Problem> {
         if let Some(outcome) = self.earlier().await? {
             return Ok(outcome.into());
         }
-        let done = match self.gather_once(gathered).await {
+        let done = match self.gather_once(progress).await {
             Ok(gathered) => self.transact(gathered).await,
             Err(problem) => Err(problem),
         };
@@ -90,10 +95,16 @@ impl<F: Function> Work<'_, F> {
         }
     }
 
-    async fn gather_once<'g>(&self, gathered: &'g mut Option<F::Gathered>) -> Result<&'g F::Gathered, Problem> {
-        match gathered {
+    /// What an outside host has seen cannot be unsaid: writing down what came of it has the whole time, however long
+    /// the host took.
+    async fn gather_once<'p>(&self, progress: &'p mut Progress<F::Gathered>) -> Result<&'p F::Gathered, Problem> {
+        match &mut progress.gathered {
             Some(gathered) => Ok(gathered),
-            none => Ok(none.insert(self.function.gather(self.db, &self.input).await?)),
+            none => {
+                let gathered = self.function.gather(self.db, &self.input).await?;
+                progress.give_up_ms = now_ms() + WORK_TIMEOUT_MS;
+                Ok(none.insert(gathered))
+            }
         }
     }
 
