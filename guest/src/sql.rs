@@ -71,7 +71,7 @@ impl Db {
 
     /// All rows of a `SELECT`, or of a statement with `RETURNING`.
     pub async fn rows(&self, sql: &str, params: &[Value]) -> Result<Vec<Row>, Problem> {
-        statement::check(sql, params.len())?;
+        statement::check(sql, params)?;
         match &self.connection {
             Connection::Sqlite(connection) => connection.rows(sql, params).await,
             Connection::Postgres(connection) => connection.rows(sql, params).await,
@@ -90,7 +90,7 @@ impl Db {
 
     /// Runs a statement; how many rows it changed.
     async fn execute_raw(&self, sql: &str, params: &[Value]) -> Result<u64, Problem> {
-        statement::check(sql, params.len())?;
+        statement::check(sql, params)?;
         match &self.connection {
             Connection::Sqlite(connection) => connection.execute(sql, params).await,
             Connection::Postgres(connection) => connection.execute(sql, params).await,

@@ -1,10 +1,21 @@
 //! What may be said to both databases. A statement comes in and is passed, or a script comes in and its statements go out.
 
+use super::value::Value;
 use crate::problem::Problem;
 
 /// Placeholders are `$1…$n`, numbered in order of first appearance: SQLite binds them by appearance and would swap
 /// `$2, $1` without a word. Checked on every call: it is one look at the text.
-pub fn check(sql: &str, parameters: usize) -> Result<(), Problem> {
+///
+/// A text with a NUL is refused here for everybody: PostgreSQL cannot hold it, SQLite would.
+pub fn check(sql: &str, params: &[Value]) -> Result<(), Problem> {
+    check_placeholders(sql, params.len())?;
+    if params.iter().any(|value| matches!(value, Value::Text(text) if text.contains('\0'))) {
+        return Err(Problem::validation("a text holds the character U+0000"));
+    }
+    Ok(())
+}
+
+fn check_placeholders(sql: &str, parameters: usize) -> Result<(), Problem> {
     let mut seen = 0;
     for number in placeholders(sql) {
         match number {
@@ -55,22 +66,29 @@ mod tests {
 
     #[test]
     fn placeholders_are_numbered_by_first_appearance() {
-        assert!(check("SELECT a FROM t WHERE b = $1 AND c = $2 OR b = $1", 2).is_ok());
-        assert!(check("SELECT 1", 0).is_ok());
-        assert!(check("SELECT '$9' FROM t WHERE a = $1", 1).is_ok());
+        assert!(check_placeholders("SELECT a FROM t WHERE b = $1 AND c = $2 OR b = $1", 2).is_ok());
+        assert!(check_placeholders("SELECT 1", 0).is_ok());
+        assert!(check_placeholders("SELECT '$9' FROM t WHERE a = $1", 1).is_ok());
     }
 
     #[test]
     fn a_swapped_missing_or_odd_placeholder_is_told() {
         for (sql, parameters) in [("a = $2 AND b = $1", 2), ("a = $1", 2), ("a = $1", 0), ("a = $", 0), ("a = $0", 1)] {
-            assert!(check(sql, parameters).is_err(), "{sql}");
+            assert!(check_placeholders(sql, parameters).is_err(), "{sql}");
         }
     }
 
     #[test]
     fn more_than_nine_placeholders_count_on() {
         let sql = (1..=12).map(|number| format!("${number}")).collect::<Vec<_>>().join(",");
-        assert!(check(&sql, 12).is_ok());
+        assert!(check_placeholders(&sql, 12).is_ok());
+    }
+
+    #[test]
+    fn a_text_that_postgresql_cannot_hold_is_refused_on_both() {
+        let code = |text: &str| check("a = $1", &[text.into()]).map_err(|problem| problem.code);
+        assert_eq!(code("a\0"), Err(crate::Code::Validation));
+        assert_eq!(code("a\\u0000"), Ok(()));
     }
 
     #[test]
