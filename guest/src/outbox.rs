@@ -182,7 +182,9 @@ async fn push_all(
     Ok(())
 }
 
-async fn lease(db: &Db, subjects: Vec<String>) -> Result<Leased, Problem> {
+/// In the order of [`by_subject`], which need not be the database's: who locks in another order deadlocks.
+async fn lease(db: &Db, mut subjects: Vec<String>) -> Result<Leased, Problem> {
+    subjects.sort_unstable();
     let mut leased = Leased { lease: crate::new_id("lease"), subjects: Vec::new() };
     let now_ms = now_ms();
     let tx = db.begin(Purpose::Bookkeeping).await?;
