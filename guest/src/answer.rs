@@ -86,12 +86,6 @@ impl Answer {
         Answer { status, content_type: "application/json", body: json(body), ..Answer::no_content() }
     }
 
-    /// 200 with a page.
-    pub fn html(page: impl Into<Bytes>) -> Self {
-        let content_type = "text/html; charset=utf-8";
-        Answer { status: StatusCode::OK, content_type, body: page.into(), ..Answer::no_content() }
-    }
-
     /// The same with a header.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));

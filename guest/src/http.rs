@@ -24,7 +24,8 @@ pub struct Request {
     headers: HeaderMap,
     body: Bytes,
     timeout_ms: u64,
-    response_bytes_max: usize,
+    /// `None`: the body is not read.
+    response_bytes_max: Option<usize>,
     mistake: Option<String>,
 }
 
@@ -35,7 +36,7 @@ pub struct Response {
     pub status: u16,
     /// As they came.
     pub headers: HeaderMap,
-    /// The whole body, within the request's bound.
+    /// The whole body, within the request's bound; empty where it was not read.
     pub body: Bytes,
 }
 
@@ -91,7 +92,7 @@ impl Request {
             headers: HeaderMap::new(),
             body: Bytes::new(),
             timeout_ms: TIMEOUT_MS,
-            response_bytes_max: RESPONSE_BYTES_MAX,
+            response_bytes_max: Some(RESPONSE_BYTES_MAX),
             mistake: None,
         }
     }
@@ -102,12 +103,6 @@ impl Request {
             (Ok(name), Ok(value)) => drop(self.headers.insert(name, value)),
             _ => self.mistake = Some(format!("the header `{name}` has a value that no header can have")),
         }
-        self
-    }
-
-    /// With more headers.
-    pub fn headers(mut self, headers: HeaderMap) -> Self {
-        self.headers.extend(headers);
         self
     }
 
@@ -135,7 +130,13 @@ impl Request {
 
     /// Takes a body of at most that many bytes.
     pub fn response_bytes_max(mut self, bytes: usize) -> Self {
-        self.response_bytes_max = bytes;
+        self.response_bytes_max = Some(bytes);
+        self
+    }
+
+    /// Takes status and headers, and no body, however long it is.
+    pub fn without_response_body(mut self) -> Self {
+        self.response_bytes_max = None;
         self
     }
 
@@ -149,14 +150,14 @@ impl Request {
         let bytes_max = self.response_bytes_max;
         let response = spin_sdk::http::send(self.into_http()?).await;
         let (head, body) = response.map_err(|error| Failure::Unreachable(error.to_string()))?.into_parts();
-        let body = Limited::new(body, bytes_max).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                Failure::TooLong(bytes_max)
-            } else {
-                Failure::Unreachable(error.to_string())
+        let body = match bytes_max {
+            Some(bytes_max) => {
+                let collected = Limited::new(body, bytes_max).collect().await;
+                collected.map_err(|error| unread(&*error, bytes_max))?.to_bytes()
             }
-        })?;
-        Ok(Response { status: head.status.as_u16(), headers: head.headers, body: body.to_bytes() })
+            None => Bytes::new(),
+        };
+        Ok(Response { status: head.status.as_u16(), headers: head.headers, body })
     }
 
     fn into_http(self) -> Result<::http::Request<Full<Bytes>>, Failure> {
@@ -165,8 +166,8 @@ impl Request {
         }
         let mut request = ::http::Request::new(Full::new(self.body));
         *request.method_mut() = self.method;
-        *request.uri_mut() =
-            self.url.parse().map_err(|error| Failure::NotARequest(format!("{}: {error}", self.url)))?;
+        // Without the URL, which may hold a provider's key.
+        *request.uri_mut() = self.url.parse().map_err(|error| Failure::NotARequest(format!("its URL: {error}")))?;
         *request.headers_mut() = self.headers;
         Ok(request)
     }
@@ -187,6 +188,13 @@ impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+}
+
+fn unread(error: &(dyn std::error::Error + Send + Sync + 'static), bytes_max: usize) -> Failure {
+    if error.is::<LengthLimitError>() {
+        return Failure::TooLong(bytes_max);
+    }
+    Failure::Unreachable(error.to_string())
 }
 
 /// The outcome of work, or `None` when it took too long and was dropped.
@@ -215,6 +223,12 @@ mod tests {
     fn an_impossible_header_or_url_is_told_and_not_sent() {
         assert!(matches!(get("http://a").header("x", "a\nb").into_http(), Err(Failure::NotARequest(_))));
         assert!(matches!(get("not a url").into_http(), Err(Failure::NotARequest(_))));
+    }
+
+    #[test]
+    fn a_failure_never_tells_the_url() {
+        let failure = get("https://node example/v2/s3cret").into_http().expect_err("a space in the host");
+        assert!(!failure.to_string().contains("s3cret"), "{failure}");
     }
 
     #[test]
