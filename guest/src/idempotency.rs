@@ -72,11 +72,6 @@ pub async fn keep(tx: &Tx<'_>, key: &Key, outcome: &Outcome) -> Result<(), Probl
 }
 
 impl Key {
-    /// As the client wrote it.
-    pub fn text(&self) -> &str {
-        &self.key
-    }
-
     fn is_of(&self, fingerprint: &str) -> Result<(), Problem> {
         if self.fingerprint == fingerprint {
             return Ok(());
@@ -103,7 +98,6 @@ mod tests {
             headers,
             body: body.into(),
             principal: Some(Principal { id: "usr_1".into(), roles: vec![] }),
-            idempotency_key: None,
         }
     }
 

@@ -10,6 +10,9 @@ use serde::de::DeserializeOwned;
 use crate::identity::Principal;
 use crate::problem::{Code, Problem};
 
+/// Who tells facts in this house.
+const FUNCTIONS: [&str; 6] = ["admin", "core", "cron", "mailer", "payment", "webhook"];
+
 /// One of the three ways in.
 #[derive(Debug, Clone)]
 pub enum Input {
@@ -47,8 +50,6 @@ pub struct Command {
     pub body: Bytes,
     /// Who calls; `None` behind an open door only.
     pub principal: Option<Principal>,
-    /// Present behind [`Door::Money`].
-    pub idempotency_key: Option<String>,
 }
 
 impl Command {
@@ -87,6 +88,17 @@ impl Command {
     }
 }
 
+/// A type begins with the function that may say it: whoever else says it is forging. Types that begin otherwise are
+/// nobody's of the house, and anybody's to say.
+pub(crate) fn refuse_forged(event: &Event, function: &str) -> Result<(), Problem> {
+    let teller = event.kind.split('.').next().unwrap_or_default();
+    let is_ours = teller == function || FUNCTIONS.contains(&teller);
+    if is_ours && event.source != format!("/till/{teller}") {
+        return Err(Problem::validation(format!("{} is not for {} to say", event.kind, event.source)));
+    }
+    Ok(())
+}
+
 /// The event's data as JSON of a type; anything else is a `validation` refusal.
 pub fn payload<T: DeserializeOwned>(event: &Event) -> Result<T, Problem> {
     let data = event.data.as_deref().unwrap_or_default();
@@ -116,7 +128,6 @@ mod tests {
             headers: HeaderMap::new(),
             body: Bytes::from_static(body.as_bytes()),
             principal: None,
-            idempotency_key: None,
         }
     }
 
@@ -141,6 +152,21 @@ mod tests {
         assert_eq!(limit("100"), Ok(100));
         for wrong in ["0", "101", "-1", "1.5", "x", ""] {
             assert!(limit(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_fact_is_heard_from_its_own_function_only() {
+        let check =
+            |source, kind| refuse_forged(&Event::new("1", source, kind), "loyalty").map_err(|problem| problem.code);
+        assert_eq!(check("/till/payment", "payment.deposit.confirmed"), Ok(()));
+        assert_eq!(check("/till/loyalty", "loyalty.point.given"), Ok(()));
+        for source in ["/till/core", "/till/payment/", "/me", "payment"] {
+            assert_eq!(check(source, "payment.deposit.confirmed"), Err(Code::Validation), "{source}");
+        }
+        assert_eq!(check("/me", "loyalty.point.given"), Err(Code::Validation));
+        for kind in ["dev.till.wake", "dev.knative.sources.ping", "com.example.order", "payments.x.y"] {
+            assert_eq!(check("/till/bridge/wakes/core", kind), Ok(()), "{kind}");
         }
     }
 

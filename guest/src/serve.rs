@@ -7,13 +7,13 @@ use http_body_util::Full;
 
 use crate::idempotency;
 use crate::identity;
-use crate::input::{Command, Door, Input};
+use crate::input::{Command, Door, Input, refuse_forged};
 use crate::outbox::{self, Way};
 use crate::outcome::Outcome;
 use crate::problem::{Code, Problem};
 use crate::request::Request;
 use crate::sql::{self, Db, Purpose};
-use crate::telling::Origin;
+use crate::telling::{Origin, is_traceparent};
 use crate::variables::variable;
 use crate::work::{Once, Work};
 use crate::{Answer, Function, clock, inbox};
@@ -56,6 +56,7 @@ async fn hear<F: Function>(function: &F, request: Request) -> Result<Outcome, Pr
     identity::require_bridge(request.token().unwrap_or_default(), &variable("bridge_token").await?)?;
     let way = if request.prefers_reply() { Way::Reply } else { Way::Outbox };
     let event = one_event(&request)?;
+    refuse_forged(&event, F::NAME)?;
     let db = open::<F>().await?;
     let origin = origin::<F>(&request, Some(&event)).await?;
     let is_wake = event.kind == WAKE;
@@ -75,10 +76,11 @@ async fn hear<F: Function>(function: &F, request: Request) -> Result<Outcome, Pr
     Ok(outcome)
 }
 
-/// What every wake does beside the function's own work.
+/// What every wake does beside the function's own work, and when it has to go on with it.
 async fn tidy<F: Function>(db: &Db) -> Result<Option<i64>, Problem> {
-    inbox::forget_old(db).await?;
-    outbox::sweep(db, F::NAME).await
+    let more_ms = inbox::forget_old(db).await?;
+    let unsent_ms = outbox::sweep(db, F::NAME).await?;
+    Ok(more_ms.into_iter().chain(unsent_ms).min())
 }
 
 /// A client's command.
@@ -92,14 +94,12 @@ async fn obey<F: Function>(function: &F, request: Request) -> Result<Outcome, Pr
         headers: request.headers,
         body: request.body,
         principal: None,
-        idempotency_key: None,
     };
     let door = function.door(&command);
     if door != Door::Open {
         command.principal = Some(identity::authenticate(token.as_deref().unwrap_or_default()).await?);
     }
     let key = idempotency::key(door, &command)?;
-    command.idempotency_key = key.as_ref().map(|key| key.text().to_owned());
     let once = key.map_or(Once::Never, Once::Key);
     let purpose = if command.method.is_safe() { Purpose::Read } else { Purpose::Write };
     let db = open::<F>().await?;
@@ -126,12 +126,13 @@ fn one_event(request: &Request) -> Result<Event, Problem> {
 async fn origin<F: Function>(request: &Request, event: Option<&Event>) -> Result<Origin, Problem> {
     let extension = |name: &str| event.and_then(|event| event.extensions.get(name).cloned());
     let header = request.headers.get("traceparent").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let traceparent = [extension("traceparent"), header].into_iter().flatten().find(|text| is_traceparent(text));
     let heard = event.filter(|event| event.kind != WAKE).map(|event| event.id.clone());
     Ok(Origin {
         function: F::NAME,
         epoch: variable("epoch").await?,
         correlation: extension("correlationid").or(heard.clone()).unwrap_or_else(|| clock::new_id("cor")),
         causation: heard,
-        traceparent: extension("traceparent").or(header),
+        traceparent,
     })
 }

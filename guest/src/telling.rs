@@ -49,6 +49,23 @@ impl Origin {
     }
 }
 
+/// Whether a text is a `traceparent` of W3C Trace Context, level 1: what clients bring goes into every event that follows.
+pub fn is_traceparent(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let is_hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let is_something = |part: &str| part.bytes().any(|byte| byte != b'0');
+    match parts.as_slice() {
+        [version, trace, parent, flags] => {
+            [version.len(), trace.len(), parent.len(), flags.len()] == [2, 32, 16, 2]
+                && parts.iter().all(|part| is_hex(part))
+                && *version != "ff"
+                && is_something(trace)
+                && is_something(parent)
+        }
+        _ => false,
+    }
+}
+
 /// The event as the JSON that is stored and sent, within its bound.
 pub fn encode(event: &Event) -> Result<String, Problem> {
     let (_, body) = event::http::encode_structured(event);
@@ -89,17 +106,40 @@ mod tests {
     // promise: DOMAIN: an event's id is the UUIDv5 of epoch, type, subject and sequence
     #[test]
     fn an_id_is_derived_from_epoch_type_subject_and_sequence() {
-        let id = |epoch: &str, sequence| origin(epoch).event(&fact(), sequence, 0).id;
-        assert_eq!(id("1", 1), id("1", 1));
-        assert_ne!(id("1", 1), id("1", 2));
-        assert_ne!(id("1", 1), id("2", 1));
-        assert_eq!(uuid::Uuid::parse_str(&id("1", 1)).expect("a UUID").get_version_num(), 5);
+        let id = |epoch: &str, kind: &str, subject: &str, sequence| {
+            origin(epoch).event(&Fact::new(kind, subject, &()), sequence, 0).id
+        };
+        let one = id("1", "core.transfer.posted", "tr_1", 1);
+        // By another implementation of RFC 9562: the name is `1:120:core.transfer.posted4:tr_11:1` in the OID's space.
+        assert_eq!(one, "41122052-7dfc-5aca-8dc5-2ace67371532");
+        assert_ne!(id("2", "core.transfer.posted", "tr_1", 1), one);
+        assert_ne!(id("1", "core.transfer.voided", "tr_1", 1), one);
+        assert_ne!(id("1", "core.transfer.posted", "tr_2", 1), one);
+        assert_ne!(id("1", "core.transfer.posted", "tr_1", 2), one);
     }
 
     #[test]
     fn a_fact_with_an_identity_of_its_own_is_the_same_whenever_it_is_told() {
         let id = |sequence| origin("1").event(&fact().identified_by("noon"), sequence, 0).id;
         assert_eq!(id(1), id(2));
+    }
+
+    #[test]
+    fn only_a_traceparent_of_w3c_is_passed_on() {
+        let (trace, parent) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+        assert!(is_traceparent(&format!("00-{trace}-{parent}-01")));
+        for wrong in [
+            String::new(),
+            "x".repeat(55),
+            format!("00-{trace}-{parent}"),
+            format!("ff-{trace}-{parent}-01"),
+            format!("00-{}-{parent}-01", trace.to_uppercase()),
+            format!("00-{}-{parent}-01", "0".repeat(32)),
+            format!("00-{trace}-{}-01", "0".repeat(16)),
+            format!("00-{trace}-{parent}-01-extra"),
+        ] {
+            assert!(!is_traceparent(&wrong), "{wrong}");
+        }
     }
 
     #[test]

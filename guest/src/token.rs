@@ -24,6 +24,8 @@ pub enum Rejection {
     Malformed,
     #[error("no known key signed this token")]
     Signature,
+    #[error("the token names nobody")]
+    Subject,
     #[error("the token is for another audience")]
     Audience,
     #[error("the token is from another issuer")]
@@ -150,6 +152,9 @@ impl Key {
 impl Claims {
     /// Whether they count here and now.
     pub fn check(&self, audience: &str, issuer: &str, now_s: i64) -> Result<(), Rejection> {
+        if self.sub.is_empty() {
+            return Err(Rejection::Subject);
+        }
         let is_for_us = match &self.aud {
             Audience::One(one) => one == audience,
             Audience::Many(many) => many.iter().any(|one| one == audience),
@@ -290,6 +295,7 @@ mod tests {
         assert_eq!(check(json!({ "aud": "till" }), 999), Ok(()));
         assert_eq!(check(json!({ "aud": "other" }), 999), Err(Rejection::Audience));
         assert_eq!(check(json!({ "iss": "other" }), 999), Err(Rejection::Issuer));
+        assert_eq!(check(json!({ "sub": "" }), 999), Err(Rejection::Subject));
         assert_eq!(check(json!({}), 1_000 + LEEWAY_S), Err(Rejection::Expired));
         assert_eq!(check(json!({ "nbf": 900 }), 800), Err(Rejection::NotYet));
         assert_eq!(check(json!({ "nbf": 900 }), 900), Ok(()));

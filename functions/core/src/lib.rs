@@ -51,11 +51,6 @@ async fn obey(tx: &Tx<'_>, command: &Command) -> Result<Answer, Problem> {
 }
 
 async fn hear(tx: &Tx<'_>, event: &event::Event) -> Result<Answer, Problem> {
-    // A type begins with the function that may say it; whoever else says it is forging.
-    let teller = event.kind.split('.').next().unwrap_or_default();
-    if event.source != format!("/till/{teller}") {
-        return Err(Problem::validation(format!("{} is not for {} to say", event.kind, event.source)));
-    }
     match event.kind.as_str() {
         payment::DEPOSIT_DETECTED
         | payment::DEPOSIT_CONFIRMED
