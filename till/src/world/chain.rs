@@ -41,7 +41,9 @@ impl Chain {
             what: "anvil, the development chain,".to_owned(),
             remedy: "tools/anvil.sh (make up does it), or leave it out: --without chain".to_owned(),
         })?;
-        until_free(place).await?;
+        // Only where there was a chain before, one may be about to go.
+        let patience = if data.path("chain.json").exists() { PORT_TIMEOUT } else { Duration::ZERO };
+        until_free(place, patience).await?;
         let log = std::fs::File::create(data.path("chain.log")).map_err(Error::file(&data.path("chain.log")))?;
         let guard = Command::new("sh")
             .args(["-c", GUARD, "chain"])
@@ -93,12 +95,12 @@ fn installed(data: &Data) -> Option<PathBuf> {
     folders.find_map(|package| Some(package.path().join("bin/anvil")).filter(|program| program.is_file()))
 }
 
-async fn until_free(place: Place) -> Result<(), Error> {
-    let deadline = Instant::now() + PORT_TIMEOUT;
+async fn until_free(place: Place, patience: Duration) -> Result<(), Error> {
+    let deadline = Instant::now() + patience;
     loop {
         match place.check().await {
-            Err(Error::PortTaken { ref holder, .. }) if holder.starts_with("anvil ") && Instant::now() < deadline => {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+            Err(Error::PortTaken { .. }) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(100)).await
             }
             verdict => return verdict,
         }
