@@ -69,19 +69,18 @@ impl Store {
     }
 
     pub(super) fn join(self: &Arc<Self>, group: Group) -> Result<(Feed, Arc<Member>), Error> {
-        let queue = Queue::new(group.waiting_max, group.waiting_bytes_max);
-        let member = Arc::new(Member {
-            store: Arc::clone(self),
-            group,
-            queue: Arc::clone(&queue),
-            paused: Mutex::default(),
-            closing: AtomicBool::new(false),
-            left: AtomicBool::new(false),
-        });
+        let (feed, member) = self.member(group);
         self.members.enter(&member)?;
         let file = sql::open_for_reading(&self.path)?;
         reader::start(Arc::clone(&member), file)?;
-        Ok((Feed::new(&queue), member))
+        Ok((feed, member))
+    }
+
+    fn member(self: &Arc<Self>, group: Group) -> (Feed, Arc<Member>) {
+        let queue = Queue::new(group.waiting_max, group.waiting_bytes_max);
+        let feed = Feed::new(&queue);
+        let (paused, closing, left) = (Mutex::default(), AtomicBool::new(false), AtomicBool::new(false));
+        (feed, Arc::new(Member { store: Arc::clone(self), group, queue, paused, closing, left }))
     }
 
     pub(super) async fn append(&self, records: Vec<NewRecord>) -> Result<(), Error> {

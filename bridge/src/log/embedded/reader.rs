@@ -39,13 +39,17 @@ struct Reader {
 
 pub(super) fn start(member: Arc<Member>, file: Connection) -> Result<(), Error> {
     let name = format!("log-{}", member.group.source);
-    let (readings, known, missing) = (Vec::new(), HashSet::new(), HashSet::new());
-    let reader = Reader { member, file, readings, known, missing, first_look: true, away: false };
+    let reader = Reader::new(member, file);
     let thread = std::thread::Builder::new().name(name).spawn(move || reader.run());
     thread.map(drop).map_err(|error| Error::Config(format!("no thread for the source: {error}")))
 }
 
 impl Reader {
+    fn new(member: Arc<Member>, file: Connection) -> Self {
+        let (readings, known, missing) = (Vec::new(), HashSet::new(), HashSet::new());
+        Reader { member, file, readings, known, missing, first_look: true, away: false }
+    }
+
     fn run(mut self) {
         while !self.is_over() {
             match self.turn() {
@@ -90,18 +94,28 @@ impl Reader {
 
     fn look_for_partitions(&mut self) -> Result<(), Error> {
         let mut positions = Vec::new();
+        let looked = self.begin_all(&mut positions);
+        // What was begun is told, also when the next one failed: it is not begun again.
+        if !positions.is_empty() {
+            self.member.queue.push_urgent(Happening::Assigned(positions));
+        }
+        looked?;
+        self.first_look = false;
+        Ok(())
+    }
+
+    fn begin_all(&mut self, positions: &mut Vec<Position>) -> Result<(), Error> {
         for topic in self.member.group.topics.clone() {
             let partitions = sql::partitions(&self.file, &topic)?;
             self.tell_missing(&topic, partitions.is_empty());
             for held in partitions {
-                if self.known.insert(held.partition.clone()) {
-                    positions.extend(self.begin(held)?);
+                if self.known.contains(&held.partition) {
+                    continue;
                 }
+                let partition = held.partition.clone();
+                positions.extend(self.begin(held)?);
+                self.known.insert(partition);
             }
-        }
-        self.first_look = false;
-        if !positions.is_empty() {
-            self.member.queue.push_urgent(Happening::Assigned(positions));
         }
         Ok(())
     }
@@ -149,13 +163,17 @@ impl Reader {
         Ok(next)
     }
 
-    /// Reads on in one partition; answers whether anything came.
+    /// Reads on in one partition; answers whether there may be more.
     fn read(&mut self, index: usize) -> Result<bool, Error> {
         let queue = &self.member.queue;
         let reading = &mut self.readings[index];
         let partition = &reading.held.partition;
-        if queue.is_full() || self.member.paused.lock().expect("no holder panics").contains(partition) {
+        if self.member.paused.lock().expect("no holder panics").contains(partition) {
             return Ok(false);
+        }
+        // Nobody nudges the thread when the queue has room again: it must not go to sleep over what it did not look at.
+        if queue.is_full() {
+            return Ok(true);
         }
         let mut taken = 0;
         let before = reading.next;
@@ -183,5 +201,58 @@ impl Reader {
         let _ = released.recv_timeout(self.member.group.revoke_timeout);
         self.member.left.store(true, Ordering::Release);
         self.member.queue.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::embedded::Store;
+    use crate::log::{Feed, Group, NewTopic};
+
+    fn partitions(feed: &mut Feed) -> Vec<i32> {
+        let mut numbers = Vec::new();
+        while let Some(happening) = feed.try_next() {
+            if let Happening::Assigned(positions) = happening {
+                numbers.extend(positions.iter().map(|position| position.partition.number));
+            }
+        }
+        numbers
+    }
+
+    #[tokio::test]
+    async fn a_partition_that_could_not_be_begun_is_begun_later_and_the_others_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let store = Store::open(&path).unwrap();
+        let topic = NewTopic { name: "t".into(), partitions: 2, replication: 1, retention: None };
+        store.create_topics(vec![topic]).await.unwrap();
+        let other = Connection::open(&path).unwrap();
+        // What stands there is no offset, so that partition 1 cannot be begun.
+        other.execute("INSERT INTO commits VALUES ('g', 't', 1, 'broken', '')", []).unwrap();
+
+        let (mut feed, member) = store.member(Group::new("s", "g", &["t"], "r", Initial::Earliest));
+        let mut reader = Reader::new(Arc::clone(&member), sql::open_for_reading(&path).unwrap());
+        assert!(reader.look_for_partitions().is_err());
+        assert_eq!(partitions(&mut feed), [0]);
+        other.execute("DELETE FROM commits", []).unwrap();
+        reader.look_for_partitions().unwrap();
+        assert_eq!(partitions(&mut feed), [1]);
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_no_reason_to_go_to_sleep() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let store = Store::open(&path).unwrap();
+        let topic = NewTopic { name: "t".into(), partitions: 1, replication: 1, retention: None };
+        store.create_topics(vec![topic]).await.unwrap();
+        let mut group = Group::new("s", "g", &["t"], "r", Initial::Earliest);
+        group.waiting_max = 1;
+        let (_feed, member) = store.member(group);
+        let mut reader = Reader::new(Arc::clone(&member), sql::open_for_reading(&path).unwrap());
+        reader.look_for_partitions().unwrap();
+        member.queue.push(Happening::End { partition: Partition::new("t", 0), next: 0 });
+        assert_eq!(reader.read(0), Ok(true));
     }
 }

@@ -93,15 +93,22 @@ fn make(file: &mut Connection, changes: impl Iterator<Item = Change>, grown: &Gr
                     savepoint.commit()?;
                     made.push((topics, answer));
                 }
-                Err(error) => failed.push((error, answer)),
+                Err(error) => {
+                    drop(savepoint);
+                    failed.push((error, answer));
+                    // A full disk undoes everything; what follows would be a transaction of its own.
+                    if transaction.is_autocommit() {
+                        return Err(gave_up());
+                    }
+                }
             }
         }
-        transaction.commit()
+        Ok(transaction.commit()?)
     })();
     for (error, answer) in failed {
         let _ = answer.send(Err(error));
     }
-    tell(made, committed.map_err(Error::from), grown);
+    tell(made, committed, grown);
 }
 
 /// Answers those who wait; who has gone meanwhile finds the change made as a whole.
@@ -136,4 +143,40 @@ fn expire(file: &mut Connection) {
 
 pub(super) fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::NewTopic;
+    use crate::log::embedded::sql;
+
+    fn create(name: &str) -> Work {
+        let topic = NewTopic { name: name.to_owned(), partitions: 1, replication: 1, retention: None };
+        Box::new(move |file| sql::create_topics(file, std::slice::from_ref(&topic)).map(drop))
+    }
+
+    #[test]
+    fn when_the_whole_transaction_is_gone_nothing_of_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = sql::open(&folder.path().join("log.db")).unwrap();
+        // As SQLite does by itself when the disk is full.
+        let full = |file: &Connection| {
+            file.execute_batch("ROLLBACK")?;
+            Err(Error::Unavailable("the disk is full".into()))
+        };
+        let (changes, answers): (Vec<_>, Vec<_>) = [create("before"), Box::new(full), create("after")]
+            .into_iter()
+            .map(|work| {
+                let (answer, answered) = oneshot::channel();
+                (Change { work, topics: Vec::new(), answer }, answered)
+            })
+            .unzip();
+        let grown: Grown = Box::new(|_| {});
+        make(&mut file, changes.into_iter(), &grown);
+        for answer in answers {
+            assert!(!matches!(answer.blocking_recv(), Ok(Ok(()))));
+        }
+        assert_eq!(sql::topics(&file).unwrap().len(), 0);
+    }
 }
