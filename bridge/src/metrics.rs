@@ -45,7 +45,7 @@ impl Metrics {
     pub fn settled_after(&self, ms: i64) {
         let ms = ms.max(0);
         add(&self.timed, 1);
-        self.settled_ms_sum.set(self.settled_ms_sum.get() + ms);
+        self.settled_ms_sum.set(self.settled_ms_sum.get().saturating_add(ms));
         for (bound, bucket) in BOUNDS_MS.iter().zip(&self.buckets) {
             if ms <= *bound {
                 add(bucket, 1);

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Dialect, LogKind, Sink};
 use crate::error::Error;
 use crate::health::{Health, Member};
-use crate::hop::{Hop, Surroundings, Topics};
+use crate::hop::{Hop, Surroundings};
 use crate::http::Sender;
 use crate::ingress::{self, Ingress, Notice};
 use crate::log::Log;
@@ -74,7 +74,6 @@ async fn live(
         wakes: wakes.clone(),
         replica: config.replica.clone(),
         drain: config.drain,
-        topics: Topics::default(),
     };
     let (halt, halted) = watch::channel(false);
     let (members, mut hops) = start_sources(&config, &around, &halted);

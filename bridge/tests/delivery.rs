@@ -134,7 +134,7 @@ fn a_poison_reply_stops_its_lane_only_and_readiness_says_so() {
         let (status, text) = bridge.get("/health/ready");
         (status == 503 && text.matches("is stopped").count() == 3).then_some(text)
     });
-    for word in ["payment.deposit.confirmed", "bytes", "`outside` does not exist"] {
+    for word in ["payment.deposit.confirmed", "bytes", "topic outside: there is no such topic"] {
         assert!(complaints.contains(word), "{word}: {complaints}");
     }
     assert!(!sink.deliveries().iter().any(|call| call.data() == "after"), "a stopped lane went on");

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use tokio::task::JoinError;
+
 use super::settle::Write;
 use super::{Call, Running};
 use crate::answer::{Meaning, Outcome};
@@ -48,7 +50,18 @@ impl Running<'_> {
         self.under_way.insert(id, Call { abort, record });
     }
 
-    pub(super) async fn landed(&mut self, id: DeliveryId, outcome: Outcome) {
+    /// A call has ended. One that was cancelled is under way no more and tells nothing; one that broke has failed.
+    pub(super) fn joined(&mut self, joined: Result<(DeliveryId, Outcome), JoinError>) {
+        let landed = joined.or_else(|error| {
+            let broken = self.under_way.iter().find(|(_, call)| call.abort.id() == error.id());
+            broken.map(|(id, _)| (*id, Outcome::Lost(error.to_string()))).ok_or(())
+        });
+        if let Ok((id, outcome)) = landed {
+            self.landed(id, outcome);
+        }
+    }
+
+    pub(super) fn landed(&mut self, id: DeliveryId, outcome: Outcome) {
         let Some(call) = self.under_way.remove(&id) else { return };
         let (hop, now) = (self.hop, self.hop.around.clock.now());
         hop.metrics.attempt(outcome.label());
@@ -57,7 +70,7 @@ impl Running<'_> {
         }
         let meaning = outcome.meaning(hop.source.reply != Reply::None, now);
         let verdict = match &meaning {
-            Meaning::Reply(events) => self.reply(id, events, &call.record).await,
+            Meaning::Reply(events) => self.reply(id, events, &call.record),
             meaning => meaning.verdict(),
         };
         match &verdict {
@@ -77,14 +90,9 @@ impl Running<'_> {
         self.step(Input::Answered { id, verdict });
     }
 
-    /// The reply's records wait to be written, if they ever can be.
-    pub(super) async fn reply(&mut self, id: DeliveryId, events: &[event::Event], record: &Rc<Record>) -> Verdict {
-        let (reply, topics) = (&self.hop.source.reply, &self.hop.around.topics);
-        if reply::names_unknown_topic(reply, events, &topics.found.borrow()) {
-            topics.look(&self.hop.around.log).await;
-        }
-        let records = reply::records_of(reply, events, &topics.found.borrow());
-        match records {
+    /// The reply's records wait to be written, if they ever can be. Whether their topics exist is the log's to say.
+    pub(super) fn reply(&mut self, id: DeliveryId, events: &[event::Event], record: &Rc<Record>) -> Verdict {
+        match reply::records_of(&self.hop.source.reply, events) {
             Ok(records) => {
                 self.settling.push(Write { id, records, record: Rc::clone(record), dead_letter: false });
                 Verdict::Reply
@@ -105,7 +113,7 @@ impl Running<'_> {
         add(&metrics.settled, 1);
         metrics.last_delivery_s.set(now_ms / 1_000);
         if let Some(timestamp_ms) = record.timestamp_ms {
-            metrics.settled_after(now_ms - timestamp_ms);
+            metrics.settled_after(now_ms.saturating_sub(timestamp_ms));
         }
     }
 

@@ -31,6 +31,9 @@ impl Running<'_> {
 
     pub(super) async fn revoked(&mut self, revoked: Revoked) {
         add(&self.hop.metrics.rebalances, revoked.partitions.len());
+        for partition in &revoked.partitions {
+            self.alarms.remove(&partition.to_string());
+        }
         let slots: Vec<Slot> = revoked.partitions.iter().map(|partition| self.partitions.slot(partition)).collect();
         if revoked.lost {
             return self.step(Input::Gone(slots));
@@ -42,9 +45,10 @@ impl Running<'_> {
     }
 
     pub(super) async fn leave_when_quiet(&mut self) {
-        let ends = self.leaving.as_ref().is_some_and(|leaving| {
-            Instant::now() >= leaving.deadline || (self.machine.is_quiet(&leaving.slots) && self.settling.is_idle())
-        });
+        let ends = self
+            .leaving
+            .as_ref()
+            .is_some_and(|leaving| Instant::now() >= leaving.deadline || self.machine.is_quiet(&leaving.slots));
         if ends {
             self.finish_leaving().await;
         }

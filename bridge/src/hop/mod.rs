@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::answer::Outcome;
@@ -29,7 +29,6 @@ use crate::wakes::Wakes;
 
 use leave::{Leaving, Stopping};
 use names::Partitions;
-pub use names::Topics;
 use settle::Settling;
 pub use state::{PartitionState, State};
 
@@ -43,7 +42,6 @@ pub struct Surroundings {
     pub wakes: Wakes,
     pub replica: String,
     pub drain: Duration,
-    pub topics: Topics,
 }
 
 /// Asks a running hop for its state.
@@ -145,7 +143,7 @@ struct Call {
 /// What the loop wakes up for.
 enum Event {
     Happening(Option<Happening>),
-    Landed(DeliveryId, Box<Outcome>),
+    Landed(Result<(DeliveryId, Outcome), JoinError>),
     Settled(Result<(), crate::log::Error>),
     Question(Question),
     Stop,
@@ -186,9 +184,9 @@ impl<'a> Running<'a> {
                     self.take_what_waits().await;
                 }
                 Event::Happening(None) => break,
-                Event::Landed(id, outcome) => {
-                    self.landed(id, *outcome).await;
-                    self.land_the_others().await;
+                Event::Landed(joined) => {
+                    self.joined(joined);
+                    self.land_the_others();
                 }
                 Event::Settled(result) => self.settled(result),
                 Event::Question(question) => drop(question.send(self.state())),
@@ -217,7 +215,7 @@ impl<'a> Running<'a> {
         let happening = async { if wants_records { feed.next().await } else { feed.next_urgent().await } };
         tokio::select! {
             happening = happening => Event::Happening(happening),
-            Some(Ok((id, outcome))) = calls.join_next() => Event::Landed(id, Box::new(outcome)),
+            Some(joined) = calls.join_next() => Event::Landed(joined),
             result = settling.result() => Event::Settled(result),
             Some(question) = questions.recv() => Event::Question(question),
             _ = stop.wait_for(|stop| *stop), if !is_stopping => Event::Stop,
@@ -240,14 +238,10 @@ impl<'a> Running<'a> {
     }
 
     /// The same for calls that came back meanwhile.
-    async fn land_the_others(&mut self) {
+    fn land_the_others(&mut self) {
         for _ in 0..HANDFUL {
-            match self.calls.try_join_next() {
-                Some(Ok((id, outcome))) => self.landed(id, outcome).await,
-                // A call that was cancelled tells nothing.
-                Some(Err(_)) => {}
-                None => return,
-            }
+            let Some(joined) = self.calls.try_join_next() else { return };
+            self.joined(joined);
         }
     }
 
@@ -297,7 +291,7 @@ impl<'a> Running<'a> {
             return self.step(Input::Skipped { slot, offset });
         }
         let key = record.key.as_ref().map(|key| self.hasher.hash_one(key));
-        let bytes = size(&record);
+        let bytes = record.size();
         self.step(Input::Record { slot, offset, key, bytes, record: Rc::new(record) });
     }
 
@@ -346,12 +340,6 @@ impl Due {
         };
         tokio::select! { () = steady => {}, () = instant => {} }
     }
-}
-
-fn size(record: &Record) -> usize {
-    let bytes = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
-    let headers = record.headers.iter().map(|(name, value)| name.len() + bytes(value)).sum::<usize>();
-    bytes(&record.key) + bytes(&record.value) + headers
 }
 
 /// What a future has ready now.

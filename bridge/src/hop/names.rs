@@ -1,16 +1,9 @@
-//! Names and numbers: the log's partitions and the machine's slots, and the topics that a reply may name.
+//! Names and numbers: the log's partitions and the machine's slots.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
-use std::time::Duration;
-
-use tokio::time::Instant;
+use std::collections::HashMap;
 
 use crate::dispatch::{Commitment, Slot};
-use crate::log::{Commit, Log, Partition};
-
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+use crate::log::{Commit, Partition};
 
 /// The edge's names of partitions and the machine's numbers.
 #[derive(Debug, Default)]
@@ -43,24 +36,4 @@ pub fn commits(partitions: &Partitions, commitments: &[Commitment]) -> Vec<Commi
         metadata: commitment.metadata.clone(),
     };
     commitments.iter().map(commit).collect()
-}
-
-/// The topics that exist, as far as was looked; shared by all sources.
-#[derive(Clone, Default)]
-pub struct Topics {
-    pub found: Rc<RefCell<BTreeMap<String, i32>>>,
-    looked_at: Rc<Cell<Option<Instant>>>,
-}
-
-impl Topics {
-    /// Looks again, unless that was done just now: many bad replies must not become many questions.
-    pub async fn look(&self, log: &Log) {
-        if self.looked_at.get().is_some_and(|at| at.elapsed() < LOOK_AGAIN_AFTER) {
-            return;
-        }
-        if let Ok(found) = log.topics().await {
-            *self.found.borrow_mut() = found;
-            self.looked_at.set(Some(Instant::now()));
-        }
-    }
 }

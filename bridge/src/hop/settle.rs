@@ -18,6 +18,7 @@ use crate::metrics::add;
 const LINGER_WRITES: Duration = Duration::from_millis(2);
 const LINGER_OFFSETS: Duration = Duration::from_millis(10);
 const BATCH_RECORDS_MAX: usize = 1_000;
+const BATCH_BYTES_MAX: usize = 4 << 20;
 /// The delays after failures, and how long a last call may take when a partition goes.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
@@ -66,6 +67,12 @@ impl Settling {
         }
     }
 
+    /// As [`Settling::result`]; `None` when it takes longer. The call stays under way then: the log may still take it, and what
+    /// is in it must not be written twice.
+    async fn result_within(&mut self, limit: Duration) -> Option<Result<(), Error>> {
+        tokio::time::timeout(limit, self.result()).await.ok()
+    }
+
     /// When the next call should begin.
     pub fn due(&self) -> Option<Instant> {
         self.flush_at.filter(|_| self.under_way.is_none())
@@ -85,12 +92,15 @@ impl Settling {
         now >= *flush_at
     }
 
-    /// The first records that wait, as many as one call takes.
+    /// The first records that wait, as many as one call takes: half as many after each failure, in case it was too much for
+    /// the log.
     fn take_batch(&mut self) -> Vec<Write> {
-        let mut count = 0;
+        let (mut count, mut bytes) = (0, 0);
+        let halved = self.failures.min(16);
         let fits = |write: &Write| {
             count += write.records.len();
-            count <= BATCH_RECORDS_MAX
+            bytes += write.records.iter().map(NewRecord::size).sum::<usize>();
+            count <= BATCH_RECORDS_MAX >> halved && bytes <= BATCH_BYTES_MAX >> halved
         };
         let taken = self.waiting.iter().map(fits).take_while(|fits| *fits).count();
         self.waiting.drain(..taken.max(1).min(self.waiting.len())).collect()
@@ -203,8 +213,10 @@ impl Running<'_> {
             if self.settling.under_way.is_none() {
                 return;
             }
-            let result = tokio::time::timeout(LAST_CALL_TIMEOUT, self.settling.result()).await;
-            self.settled(result.unwrap_or_else(|_| Err(Error::Unavailable("the last commit took too long".into()))));
+            let Some(result) = self.settling.result_within(LAST_CALL_TIMEOUT).await else {
+                return tracing::warn!(source = self.hop.source.name, "the last commit is not waited for any longer");
+            };
+            self.settled(result);
         }
     }
 }
@@ -260,5 +272,30 @@ mod tests {
         settling.push(write(3, BATCH_RECORDS_MAX * 2));
         settling.waiting.drain(..3);
         assert_eq!(settling.take_batch().len(), 1, "one that is larger than a batch goes alone");
+    }
+
+    #[test]
+    fn a_batch_is_bounded_by_bytes_and_smaller_after_a_failure() {
+        let mut settling = Settling::default();
+        for id in 0..8 {
+            let mut write = write(id, 1);
+            write.records[0].value = Some(vec![0; BATCH_BYTES_MAX / 4].into());
+            settling.push(write);
+        }
+        assert_eq!(settling.take_batch().len(), 4);
+        settling.back_off();
+        assert_eq!(settling.take_batch().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_takes_too_long_stays_under_way() {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        let call = async { answered.await.unwrap_or(Err(Error::Closed)) };
+        let batch = Batch { writes: vec![write(0, 1)], slots: vec![], metadata_len: 0 };
+        let mut settling = Settling { under_way: Some((Box::pin(call), batch)), ..Settling::default() };
+        assert_eq!(settling.result_within(Duration::from_millis(1)).await, None);
+        assert!(!settling.is_idle(), "the log may still take it");
+        answer.send(Ok(())).unwrap();
+        assert_eq!(settling.result_within(Duration::from_secs(10)).await, Some(Ok(())));
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::answer::Refusal;
 use crate::log::NewRecord;
+use crate::reply;
 
 /// What a push asks for.
 pub(super) struct Push {
@@ -42,10 +43,7 @@ fn record(topic: &str, event: &Event, bytes_max: usize) -> Result<NewRecord, Ref
         let reason = format!("the type `{}` of event `{}` does not begin with `{topic}.`", event.kind, event.id);
         return Err(Refusal::Forbidden(reason));
     }
-    let (headers, value) = event::kafka::encode(event);
-    let key = event.extensions.get("partitionkey").or(event.subject.as_ref());
-    let key = key.map(|key| Bytes::copy_from_slice(key.as_bytes()));
-    let record = NewRecord { topic: topic.to_owned(), partition: None, key, headers, value, timestamp_ms: None };
+    let record = reply::new_record(topic, event);
     let size = record.size();
     if size > bytes_max {
         return Err(Refusal::TooLarge(format!("event `{}` has {size} bytes; {bytes_max} are taken", event.id)));
