@@ -85,11 +85,6 @@ impl Amount {
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }
-
-    /// The sum of many, or nothing where it does not fit.
-    pub fn sum(amounts: impl IntoIterator<Item = Amount>) -> Option<Amount> {
-        amounts.into_iter().try_fold(Amount::ZERO, Amount::plus)
-    }
 }
 
 impl fmt::Display for Amount {
@@ -178,7 +173,6 @@ mod tests {
     fn an_overflow_is_nothing_instead_of_a_wrong_number() {
         assert_eq!(Amount::new(u128::MAX).plus(Amount::new(1)), None);
         assert_eq!(Amount::ZERO.minus(Amount::new(1)), None);
-        assert_eq!(Amount::sum([Amount::new(u128::MAX), Amount::new(1)]), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The registry of what money there is: assets on chains with their contracts, minima, fees and confirmations, and the
+//! The registry of what money there is: assets on chains with their contracts, minima and confirmations, and the
 //! currencies that prices may be told in. A text from outside becomes an [`Asset`] here, or is refused.
 
 use std::fmt;
@@ -26,8 +26,6 @@ pub struct Placement {
     pub contract: Option<&'static str>,
     /// The least that an invoice may ask for, in smallest units.
     pub invoice_min: Amount,
-    /// What a withdrawal costs its owner, in smallest units.
-    pub withdrawal_fee: Amount,
     /// By rising amount: what a deposit up to that amount waits for; larger ones wait for the chain's `finalized`.
     tiers: &'static [Tier],
 }
@@ -52,9 +50,10 @@ pub enum Confirmations {
 #[error("`{0}` is not a known asset; known are ETH, USDC, EUR, USD")]
 pub struct UnknownAsset(String);
 
-/// Ethereum, and the development chain of anvil.
+/// Ethereum.
 const MAINNET: u64 = 1;
-const DEVELOPMENT: u64 = 31337;
+/// The development chain of anvil: the only one that may begin anew.
+pub const DEVELOPMENT: u64 = 31337;
 
 const ETH: u128 = 1_000_000_000_000_000_000;
 const USDC: u128 = 1_000_000;
@@ -63,15 +62,8 @@ const fn tier(up_to: u128, blocks: u64) -> Tier {
     Tier { up_to: Amount::new(up_to), blocks }
 }
 
-const fn placement(
-    chain: u64,
-    contract: Option<&'static str>,
-    invoice_min: u128,
-    withdrawal_fee: u128,
-    tiers: &'static [Tier],
-) -> Placement {
-    let (invoice_min, withdrawal_fee) = (Amount::new(invoice_min), Amount::new(withdrawal_fee));
-    Placement { chain, contract, invoice_min, withdrawal_fee, tiers }
+const fn placement(chain: u64, contract: Option<&'static str>, invoice_min: u128, tiers: &'static [Tier]) -> Placement {
+    Placement { chain, contract, invoice_min: Amount::new(invoice_min), tiers }
 }
 
 /// On the development chain the token is what account 0 of anvil deploys first.
@@ -80,8 +72,8 @@ static REGISTRY: [Row; 4] = [
         code: "ETH",
         scale: 18,
         placements: &[
-            placement(MAINNET, None, ETH / 10_000, ETH / 1_000, &[tier(ETH, 6), tier(50 * ETH, 12)]),
-            placement(DEVELOPMENT, None, ETH / 10_000, ETH / 1_000, &[tier(ETH, 2), tier(50 * ETH, 4)]),
+            placement(MAINNET, None, ETH / 10_000, &[tier(ETH, 6), tier(50 * ETH, 12)]),
+            placement(DEVELOPMENT, None, ETH / 10_000, &[tier(ETH, 2), tier(50 * ETH, 4)]),
         ],
     },
     Row {
@@ -92,14 +84,12 @@ static REGISTRY: [Row; 4] = [
                 MAINNET,
                 Some("0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48"),
                 USDC / 10,
-                5 * USDC,
                 &[tier(2_000 * USDC, 6), tier(100_000 * USDC, 12)],
             ),
             placement(
                 DEVELOPMENT,
                 Some("0x5fbdb2315678afecb367f032d93f642f64180aa3"),
                 USDC / 10,
-                5 * USDC,
                 &[tier(2_000 * USDC, 2), tier(100_000 * USDC, 4)],
             ),
         ],

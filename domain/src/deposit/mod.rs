@@ -9,6 +9,7 @@
 //! ```
 
 pub mod chain;
+pub mod start;
 
 use uuid::Uuid;
 

@@ -78,7 +78,7 @@ pub struct Price {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Additional {
-    /// Something came, less than due.
+    /// Something came, less than due less the tolerance.
     PaidPartial,
     /// More came than due.
     PaidOver,

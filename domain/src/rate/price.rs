@@ -38,7 +38,7 @@ pub enum RateError {
     #[error("`{0}` is not a positive decimal price")]
     Shape(String),
     /// One of the two was asked too long ago, or claims the future.
-    #[error("a price is older than {} s", AGE_MAX_MS / 1000)]
+    #[error("a price is older than {} s, or claims to be of the future", AGE_MAX_MS / 1000)]
     Stale,
     /// They are too far apart to trust either.
     #[error("two price feeds differ by more than {BAND_BPS} basis points")]

@@ -2,6 +2,7 @@
 //! it goes out as facts about deposits and invoices.
 
 mod invoices;
+mod look;
 mod node;
 mod rates;
 mod settings;
@@ -16,7 +17,7 @@ struct Payment;
 enum Gathered {
     Nothing,
     Opening(Box<invoices::Opening>),
-    Look(watch::Glance),
+    Look(look::Glance),
 }
 
 impl Function for Payment {
@@ -33,7 +34,7 @@ impl Function for Payment {
             Input::Command(command) if opens_invoice(command) => {
                 Ok(Gathered::Opening(Box::new(invoices::gather(command).await?)))
             }
-            Input::Wake => Ok(Gathered::Look(watch::gather(db).await?)),
+            Input::Wake => Ok(Gathered::Look(look::gather(db).await?)),
             Input::Command(_) | Input::Event(_) => Ok(Gathered::Nothing),
         }
     }

@@ -63,6 +63,7 @@ pub struct Payment {
 struct Header {
     hash: String,
     number: String,
+    timestamp: String,
 }
 
 #[derive(Deserialize)]
@@ -123,24 +124,9 @@ impl Node {
         Ok(Tip { genesis: genesis.hash, height: number(&latest.number)?, hash: latest.hash, finalized })
     }
 
-    /// The hash of the block that now has a number.
-    pub async fn hash_at(&self, height: u64) -> Result<String, Problem> {
+    async fn header_at(&self, height: u64) -> Result<Header, Problem> {
         let [block] = self.call([("eth_getBlockByNumber", json!([format!("{height:#x}"), false]))]).await?;
-        Ok(read::<Header>(block)?.hash)
-    }
-
-    /// A block with its payments.
-    pub async fn block(&self, hash: &str) -> Result<Block, Problem> {
-        let contracts: Vec<&str> = Asset::all().filter_map(|asset| asset.on(self.chain)?.contract).collect();
-        let logs = json!([{ "blockHash": hash, "address": contracts, "topics": [TRANSFER] }]);
-        let calls = [("eth_getBlockByHash", json!([hash, true])), ("eth_getLogs", logs)];
-        let [block, logs] = self.call(calls).await?;
-        let (block, logs) = (read::<FullBlock>(block)?, read::<Vec<Log>>(logs)?);
-        let mut payments = self.coins(&block.transactions)?;
-        payments.extend(self.tokens(&logs)?);
-        let link = Link { hash: block.hash, parent: block.parent_hash, height: number(&block.number)? };
-        let at_ms = i64::try_from(number(&block.timestamp)?.saturating_mul(1000)).unwrap_or(i64::MAX);
-        Ok(Block { link, at_ms, payments })
+        read(block)
     }
 
     /// The chain's own coin. A plain transfer to an address without code cannot fail once it is in a block.
@@ -180,7 +166,7 @@ impl Node {
         let request = |(id, (method, params)): (usize, &(&str, Value))| json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
         let batch: Vec<Value> = calls.iter().enumerate().map(request).collect();
         let post = http::post(&self.url).json(&batch).timeout_ms(NODE_TIMEOUT_MS).response_bytes_max(BLOCK_BYTES_MAX);
-        let response = post.send().await.map_err(|failure| away(failure.to_string()))?;
+        let response = post.send().await.map_err(unreached)?;
         if !response.is_success() {
             return Err(away(format!("the node answered {}", response.status)));
         }
@@ -201,6 +187,38 @@ impl Node {
     }
 }
 
+/// What reading a chain block by block asks for.
+pub trait Blocks {
+    /// A block with its payments.
+    async fn block(&self, hash: &str) -> Result<Block, Problem>;
+    /// The hash of the block that now has a number.
+    async fn hash_at(&self, height: u64) -> Result<String, Problem>;
+    /// When the block that now has a number was made, in milliseconds since 1970.
+    async fn time_at(&self, height: u64) -> Result<i64, Problem>;
+}
+
+impl Blocks for Node {
+    async fn block(&self, hash: &str) -> Result<Block, Problem> {
+        let contracts: Vec<&str> = Asset::all().filter_map(|asset| asset.on(self.chain)?.contract).collect();
+        let logs = json!([{ "blockHash": hash, "address": contracts, "topics": [TRANSFER] }]);
+        let calls = [("eth_getBlockByHash", json!([hash, true])), ("eth_getLogs", logs)];
+        let [block, logs] = self.call(calls).await?;
+        let (block, logs) = (read::<FullBlock>(block)?, read::<Vec<Log>>(logs)?);
+        let mut payments = self.coins(&block.transactions)?;
+        payments.extend(self.tokens(&logs)?);
+        let link = Link { hash: block.hash, parent: block.parent_hash, height: number(&block.number)? };
+        Ok(Block { link, at_ms: milliseconds(&block.timestamp)?, payments })
+    }
+
+    async fn hash_at(&self, height: u64) -> Result<String, Problem> {
+        Ok(self.header_at(height).await?.hash)
+    }
+
+    async fn time_at(&self, height: u64) -> Result<i64, Problem> {
+        milliseconds(&self.header_at(height).await?.timestamp)
+    }
+}
+
 fn read<T: DeserializeOwned>(result: Value) -> Result<T, Problem> {
     serde_json::from_value(result).map_err(|error| away(format!("the node's answer is not understood: {error}")))
 }
@@ -211,13 +229,27 @@ fn number(quantity: &str) -> Result<u64, Problem> {
     u64::from_str_radix(digits, 16).map_err(|_| away(format!("`{quantity}` is not a quantity")))
 }
 
+/// A block's time.
+fn milliseconds(seconds: &str) -> Result<i64, Problem> {
+    Ok(i64::try_from(number(seconds)?.saturating_mul(1000)).unwrap_or(i64::MAX))
+}
+
 /// A 256-bit word or quantity as an amount; nothing where it needs more than 128 bits.
 fn amount(word: &str) -> Option<Amount> {
     let digits = word.strip_prefix("0x")?.trim_start_matches('0');
     if digits.is_empty() { Some(Amount::ZERO) } else { u128::from_str_radix(digits, 16).ok().map(Amount::new) }
 }
 
-fn away(detail: String) -> Problem {
+/// The node's URL may hold a key: what is told does not repeat it.
+fn unreached(failure: http::Failure) -> Problem {
+    match failure {
+        http::Failure::NotARequest(_) => Problem::internal("the variable chain_url is not a URL"),
+        failure => away(failure.to_string()),
+    }
+}
+
+/// The node gives no answer to go by.
+pub fn away(detail: String) -> Problem {
     Problem::new(Code::ChainUnavailable, detail).retry_after_s(2)
 }
 

@@ -1,6 +1,5 @@
-//! The chain watch. On a wake the node is asked for the blocks since the last look, bounded and by hash; then one transaction
-//! joins them to the kept ones, moves deposits and invoices, and says when to look again. Nothing is looked at while nothing
-//! is open.
+//! Takes a look at the chain in: one transaction joins its blocks to the kept ones, moves deposits and invoices, and says
+//! when to look again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,135 +7,12 @@ use domain::deposit::chain::{KEPT_MAX, Kept, Link};
 use domain::deposit::{self, Deposit, Origin, Place, deposit_id};
 use domain::facts::payment::{self, Additional};
 use domain::invoice;
-use guest::{Answer, Db, Fact, Problem, Tx, now_ms, variable};
+use guest::{Answer, Fact, Problem, Tx};
 
-use crate::node::{Block, Node, Payment, Tip};
+use crate::look::{Continuity, Glance, Look};
+use crate::node::{Block, Payment};
 use crate::store::chain::{Open, Watch};
-use crate::{invoices, settings, store};
-
-/// How many new blocks one look takes; what is left is the next wake's.
-const BLOCKS_PER_LOOK: u64 = 64;
-/// A look never fetches more: the new blocks, and as many as are kept where all of them were reorganised away.
-const BLOCKS_MAX: usize = (BLOCKS_PER_LOOK + KEPT_MAX) as usize + 1;
-/// When no payment is expected any more (reverts, late and excess money), looks become rarer the longer nothing has moved:
-/// a quarter of that time lies between two, at most this.
-const STANDING_INTERVAL_MS: i64 = 10 * 60 * 1000;
-const RARER: i64 = 4;
-
-/// What a wake brings: a look at the chain, or the instant until which there is no need for one.
-pub enum Glance {
-    /// It is not time, or nothing is open.
-    Rest(Option<i64>),
-    /// What the chain shows.
-    Look(Box<Look>),
-}
-
-/// The chain since the last look.
-pub struct Look {
-    /// Of the watch that it continues.
-    version: i64,
-    /// When it began: what is due then is due.
-    at_ms: i64,
-    tip: Tip,
-    /// Lowest first.
-    blocks: Vec<Block>,
-    /// Whether there are more blocks up to the tip.
-    is_behind: bool,
-    /// Where the kept blocks stand towards `blocks`.
-    continuity: Continuity,
-    intervals: Intervals,
-    chain: u64,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Continuity {
-    /// The blocks join the kept ones.
-    Joined,
-    /// After idleness it starts anew below the tip; the kept blocks are forgotten.
-    Forgotten,
-    /// It is another chain: the kept blocks are dropped with everything in them.
-    OtherChain,
-}
-
-#[derive(Clone, Copy)]
-struct Intervals {
-    scan_ms: i64,
-}
-
-/// Looks at the chain, if it is time.
-pub async fn gather(db: &Db) -> Result<Glance, Problem> {
-    let intervals = Intervals { scan_ms: settings::number("scan_interval_ms").await? };
-    let watch = store::chain::watch(db).await?;
-    let open = store::chain::open(db, watch.looked_ms).await?;
-    let at_ms = now_ms();
-    match intervals.next_ms(&watch, open, at_ms) {
-        Some(next_ms) if next_ms <= at_ms => look(db, watch, intervals, at_ms).await,
-        rest => Ok(Glance::Rest(rest)),
-    }
-}
-
-impl Intervals {
-    /// When the chain is to be looked at; a clock that was set back does not put it off.
-    fn next_ms(&self, watch: &Watch, open: Open, now_ms: i64) -> Option<i64> {
-        let interval_ms = match open {
-            Open::Nothing => return None,
-            _ if watch.is_behind => return Some(now_ms),
-            Open::Awaited => self.scan_ms,
-            Open::Monitored => {
-                ((watch.looked_ms - watch.moved_ms) / RARER).clamp(self.scan_ms, STANDING_INTERVAL_MS.max(self.scan_ms))
-            }
-        };
-        Some((watch.looked_ms + interval_ms).min(now_ms + interval_ms))
-    }
-}
-
-async fn look(db: &Db, watch: Watch, intervals: Intervals, at_ms: i64) -> Result<Glance, Problem> {
-    let chain = settings::chain().await?;
-    let node = Node::new(variable("chain_url").await?, chain);
-    let tip = node.tip().await?;
-    let kept = store::chain::kept(db).await?;
-    let continuity = continuity(&watch, &kept, &tip);
-    let kept = if continuity == Continuity::Joined { kept } else { Kept::default() };
-    let (blocks, is_behind) = walk(&node, &kept, &tip).await?;
-    let version = watch.version;
-    Ok(Glance::Look(Box::new(Look { version, at_ms, tip, blocks, is_behind, continuity, intervals, chain })))
-}
-
-fn continuity(watch: &Watch, kept: &Kept, tip: &Tip) -> Continuity {
-    let is_far = kept.head().is_some_and(|head| head.height + KEPT_MAX < tip.height);
-    if !watch.genesis.is_empty() && watch.genesis != tip.genesis {
-        Continuity::OtherChain
-    } else if watch.is_idle && is_far {
-        Continuity::Forgotten
-    } else {
-        Continuity::Joined
-    }
-}
-
-/// The blocks from the kept ones towards the tip, lowest first, and whether there are more.
-async fn walk(node: &Node, kept: &Kept, tip: &Tip) -> Result<(Vec<Block>, bool), Problem> {
-    let start = tip.height.saturating_sub(KEPT_MAX);
-    let first_new = kept.head().map_or(start, |head| head.height + 1);
-    // A tip below our head is a lagging node's, or a fork that is still too short to count.
-    if kept.knows(&tip.hash) || tip.height + 1 < first_new {
-        return Ok((Vec::new(), false));
-    }
-    let goal = tip.height.min(first_new + BLOCKS_PER_LOOK - 1);
-    let is_behind = goal < tip.height;
-    let mut hash = if is_behind { node.hash_at(goal).await? } else { tip.hash.clone() };
-    let mut blocks = Vec::new();
-    while blocks.len() < BLOCKS_MAX {
-        let block = node.block(&hash).await?;
-        let is_joined = kept.is_joined_by(&block.link, start);
-        hash = block.link.parent.clone();
-        blocks.push(block);
-        if is_joined {
-            blocks.reverse();
-            return Ok((blocks, is_behind));
-        }
-    }
-    Err(Problem::internal("the node's blocks join none of those that are kept"))
-}
+use crate::{invoices, store};
 
 /// What a look changes.
 #[derive(Default)]
@@ -161,7 +37,7 @@ pub async fn apply(tx: &Tx<'_>, glance: &Glance) -> Result<Answer, Problem> {
     if !look.is_behind {
         changes.invoices.extend(store::invoice::due(tx, look.at_ms).await?);
     }
-    let facts = settle(tx, changes, look.at_ms).await?;
+    let facts = settle(tx, changes, look.seen_ms()).await?;
     let moved_ms = if facts.is_empty() { watch.moved_ms } else { look.at_ms };
     let (watch, open) = finish(tx, look, Watch { moved_ms, ..watch }).await?;
     Ok(guest::tell(facts).wake_at(look.intervals.next_ms(&watch, open, look.at_ms)))
@@ -279,12 +155,12 @@ impl Changes {
 }
 
 /// Decides the invoices that are touched or due; the facts of deposits and then of invoices.
-async fn settle(tx: &Tx<'_>, changes: Changes, at_ms: i64) -> Result<Vec<Fact>, Problem> {
+async fn settle(tx: &Tx<'_>, changes: Changes, now_ms: i64) -> Result<Vec<Fact>, Problem> {
     let (mut additional, mut told) = (BTreeMap::new(), Vec::new());
     for id in &changes.invoices {
         let Some((invoice, version)) = store::invoice::load(tx, id).await? else { continue };
         let payments = store::deposit::payments(tx, id, invoice.terms.due.asset).await?;
-        let happening = invoice::Happening { payments, now_ms: at_ms };
+        let happening = invoice::Happening { payments, now_ms };
         let (invoice, effects) =
             invoice.decide(&happening).map_err(|refusal| Problem::internal(refusal.to_string()))?;
         store::invoice::save(tx, &invoice, version).await?;
@@ -323,63 +199,4 @@ async fn finish(tx: &Tx<'_>, look: &Look, before: Watch) -> Result<(Watch, Open)
     };
     store::chain::save_watch(tx, &watch).await?;
     Ok((watch, open))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const INTERVALS: Intervals = Intervals { scan_ms: 1_000 };
-    const MINUTE_MS: i64 = 60_000;
-
-    fn watch(looked_ms: i64, moved_ms: i64) -> Watch {
-        Watch { genesis: "g".into(), looked_ms, moved_ms, is_behind: false, is_idle: false, version: 1 }
-    }
-
-    fn tip(genesis: &str, height: u64) -> Tip {
-        Tip { genesis: genesis.into(), hash: "t".into(), height, finalized: 0 }
-    }
-
-    fn kept(height: u64) -> Kept {
-        Kept::new(vec![Link { hash: "h".into(), parent: "p".into(), height }])
-    }
-
-    // promise: DOMAIN: nothing polls while nothing is open
-    #[test]
-    fn nothing_is_looked_at_while_nothing_is_open() {
-        assert_eq!(INTERVALS.next_ms(&watch(0, 0), Open::Nothing, MINUTE_MS), None);
-    }
-
-    #[test]
-    fn what_is_awaited_is_looked_at_every_scan_interval() {
-        assert_eq!(INTERVALS.next_ms(&watch(5_000, 0), Open::Awaited, 5_100), Some(6_000));
-    }
-
-    #[test]
-    fn what_is_only_monitored_is_looked_at_more_rarely_the_longer_nothing_moves() {
-        let interval_ms = |quiet_ms| {
-            let now_ms = 1_000 * MINUTE_MS;
-            INTERVALS.next_ms(&watch(now_ms, now_ms - quiet_ms), Open::Monitored, now_ms).map(|next| next - now_ms)
-        };
-        assert_eq!(interval_ms(0), Some(1_000));
-        assert_eq!(interval_ms(8 * MINUTE_MS), Some(2 * MINUTE_MS));
-        assert_eq!(interval_ms(500 * MINUTE_MS), Some(10 * MINUTE_MS));
-    }
-
-    #[test]
-    fn who_is_behind_goes_on_at_once_and_a_clock_set_back_does_not_put_it_off() {
-        let behind = Watch { is_behind: true, ..watch(5_000, 0) };
-        assert_eq!(INTERVALS.next_ms(&behind, Open::Monitored, 5_100), Some(5_100));
-        assert_eq!(INTERVALS.next_ms(&watch(MINUTE_MS, 0), Open::Awaited, 5_000), Some(6_000));
-    }
-
-    // promise: DOMAIN: after idleness the cursor starts 256 blocks below the tip or at the oldest thing still open
-    #[test]
-    fn after_idleness_it_starts_anew_and_otherwise_goes_on_where_it_was() {
-        let idle = Watch { is_idle: true, ..watch(0, 0) };
-        assert!(continuity(&idle, &kept(1), &tip("g", 1_000)) == Continuity::Forgotten);
-        assert!(continuity(&idle, &kept(900), &tip("g", 1_000)) == Continuity::Joined);
-        assert!(continuity(&watch(0, 0), &kept(1), &tip("g", 1_000)) == Continuity::Joined);
-        assert!(continuity(&watch(0, 0), &kept(1), &tip("other", 1)) == Continuity::OtherChain);
-    }
 }

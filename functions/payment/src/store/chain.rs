@@ -69,6 +69,13 @@ pub async fn open(db: &Db, looked_ms: i64) -> Result<Open, Problem> {
     Ok(if watched.is_some() { Open::Monitored } else { Open::Nothing })
 }
 
+/// Since when the oldest of what is open after a look at that time is open.
+pub async fn open_since_ms(db: &Db, looked_ms: i64) -> Result<Option<i64>, Problem> {
+    let sql = "SELECT MIN(invoices.created_ms) AS since_ms FROM addresses
+        JOIN invoices ON invoices.id = addresses.invoice WHERE addresses.watched_until_ms > $1";
+    db.one(sql, params![looked_ms]).await?.get("since_ms")
+}
+
 /// The kept blocks.
 pub async fn kept(db: &Db) -> Result<Kept, Problem> {
     let rows = db.rows("SELECT hash, parent, height FROM blocks ORDER BY height", &[]).await?;
