@@ -10,7 +10,8 @@
 //!          └── called by hand ───────────────┘
 //! ```
 //!
-//! While it is sending, an event on its way orders the attempt: the bridge sees to it that there is one at a time.
+//! While it is sending, an event on its way orders the attempt: the bridge sees to it that there is one at a time. Where
+//! that event was lost (a dead letter), the attempt can be ordered again by hand after a while.
 
 pub mod schedule;
 pub mod signature;
@@ -19,6 +20,8 @@ use serde::{Deserialize, Serialize};
 
 /// Five days without a success disable an endpoint.
 pub const FAILING_MAX_MS: i64 = 5 * 24 * 60 * 60 * 1_000;
+/// How long an ordered attempt may be on its way: longer than the bridge waits between two tries.
+const SENDING_MAX_MS: i64 = 10 * 60 * 1_000;
 
 /// One event on its way to one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +36,10 @@ pub struct Delivery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// An attempt is ordered.
-    Sending,
+    Sending {
+        /// Milliseconds since 1970.
+        since_ms: i64,
+    },
     /// To be tried again at this instant.
     Waiting {
         /// Milliseconds since 1970.
@@ -111,17 +117,15 @@ pub enum Refusal {
     Succeeded,
 }
 
-impl Default for Delivery {
-    /// A new one, to be sent at once.
-    fn default() -> Self {
-        Delivery { attempts: 0, state: State::Sending }
-    }
-}
-
 impl Delivery {
+    /// A new one, to be sent at once.
+    pub fn new(now_ms: i64) -> Self {
+        Delivery { attempts: 0, state: State::Sending { since_ms: now_ms } }
+    }
+
     /// The state after an attempt. `chance` is any random number. An outcome that nobody waits for changes nothing.
     pub fn attempted(self, outcome: &Outcome, now_ms: i64, chance: u32) -> (Delivery, Option<Effect>) {
-        if self.state != State::Sending {
+        if !self.state.is_sending() {
             return (self, None);
         }
         let attempts = self.attempts + 1;
@@ -139,17 +143,20 @@ impl Delivery {
     /// An ordered attempt was not made, because the endpoint is disabled: it waits for being enabled.
     pub fn withheld(self, now_ms: i64) -> Delivery {
         match self.state {
-            State::Sending => Delivery { state: State::Waiting { due_at_ms: now_ms }, ..self },
+            State::Sending { .. } => Delivery { state: State::Waiting { due_at_ms: now_ms }, ..self },
             _ => self,
         }
     }
 
-    /// Orders the next attempt: because it is due, or by hand, which gives an exhausted one a single attempt more.
-    pub fn called(self) -> Result<Delivery, Refusal> {
+    /// Orders the next attempt: because it is due, or by hand, which gives an exhausted one a single attempt more. One
+    /// that was ordered long ago is ordered again: whichever event comes first makes it, the other finds it made.
+    pub fn called(self, now_ms: i64) -> Result<Delivery, Refusal> {
         match self.state {
-            State::Sending => Err(Refusal::Sending),
+            State::Sending { since_ms } if now_ms - since_ms < SENDING_MAX_MS => Err(Refusal::Sending),
             State::Succeeded => Err(Refusal::Succeeded),
-            State::Waiting { .. } | State::Exhausted => Ok(Delivery { state: State::Sending, ..self }),
+            State::Sending { .. } | State::Waiting { .. } | State::Exhausted => {
+                Ok(Delivery { state: State::Sending { since_ms: now_ms }, ..self })
+            }
         }
     }
 }
@@ -158,7 +165,7 @@ impl State {
     /// Its name in rows and answers.
     pub fn key(self) -> &'static str {
         match self {
-            State::Sending => "sending",
+            State::Sending { .. } => "sending",
             State::Waiting { .. } => "waiting",
             State::Succeeded => "succeeded",
             State::Exhausted => "exhausted",
@@ -173,11 +180,24 @@ impl State {
         }
     }
 
+    /// Whether an attempt is ordered.
+    pub fn is_sending(self) -> bool {
+        matches!(self, State::Sending { .. })
+    }
+
+    /// The instant that its row holds: when the next attempt is or was due.
+    pub fn at_ms(self) -> Option<i64> {
+        match self {
+            State::Sending { since_ms } => Some(since_ms),
+            other => other.due_at_ms(),
+        }
+    }
+
     /// Reads a row; `None` when there is no such state.
-    pub fn parse(key: &str, due_at_ms: Option<i64>) -> Option<Self> {
+    pub fn parse(key: &str, at_ms: Option<i64>) -> Option<Self> {
         match key {
-            "sending" => Some(State::Sending),
-            "waiting" => due_at_ms.map(|due_at_ms| State::Waiting { due_at_ms }),
+            "sending" => at_ms.map(|since_ms| State::Sending { since_ms }),
+            "waiting" => at_ms.map(|due_at_ms| State::Waiting { due_at_ms }),
             "succeeded" => Some(State::Succeeded),
             "exhausted" => Some(State::Exhausted),
             _ => None,
@@ -240,53 +260,62 @@ mod tests {
 
     #[test]
     fn a_delivery_that_is_taken_succeeds_and_stays_so() {
-        let (delivery, effect) = Delivery::default().attempted(&answered(204), NOW, 0);
+        let (delivery, effect) = Delivery::new(NOW).attempted(&answered(204), NOW, 0);
         assert_eq!((delivery.state, effect), (State::Succeeded, Some(Effect::Succeeded)));
         assert_eq!(delivery.clone().attempted(&answered(500), NOW, 0), (delivery.clone(), None));
         assert_eq!(delivery.clone().withheld(NOW), delivery);
-        assert_eq!(delivery.called(), Err(Refusal::Succeeded));
+        assert_eq!(delivery.called(NOW), Err(Refusal::Succeeded));
     }
 
     #[test]
     fn a_delivery_that_fails_waits_and_is_called_until_it_is_exhausted() {
-        let mut delivery = Delivery::default();
+        let mut delivery = Delivery::new(NOW);
         for attempts in 1..schedule::ATTEMPTS_MAX {
             let (waiting, effect) = delivery.attempted(&answered(500), NOW, u32::MAX / 2);
             let due_at_ms = waiting.state.due_at_ms().expect("it waits");
             assert_eq!((waiting.attempts, effect), (attempts, Some(Effect::Failed { due_at_ms })));
             assert!(due_at_ms > NOW);
-            delivery = waiting.called().expect("it waits");
+            delivery = waiting.called(NOW).expect("it waits");
         }
         let (delivery, effect) = delivery.attempted(&Outcome::Unreachable, NOW, 0);
         assert_eq!((delivery.state, effect), (State::Exhausted, Some(Effect::Exhausted)));
-        let (delivery, _) = delivery.called().expect("by hand").attempted(&Outcome::Unreachable, NOW, 0);
+        let (delivery, _) = delivery.called(NOW).expect("by hand").attempted(&Outcome::Unreachable, NOW, 0);
         assert_eq!((delivery.state, delivery.attempts), (State::Exhausted, schedule::ATTEMPTS_MAX + 1));
     }
 
     // promise: DOMAIN: two wakes at once never send the same attempt twice
     #[test]
     fn a_delivery_is_called_once_for_each_attempt() {
-        let (waiting, _) = Delivery::default().attempted(&Outcome::Unreachable, NOW, 0);
-        let called = waiting.called().expect("it waits");
-        assert_eq!(called.called(), Err(Refusal::Sending));
+        let (waiting, _) = Delivery::new(NOW).attempted(&Outcome::Unreachable, NOW, 0);
+        let called = waiting.called(NOW).expect("it waits");
+        assert_eq!(called.called(NOW), Err(Refusal::Sending));
+    }
+
+    #[test]
+    fn an_attempt_whose_order_was_lost_is_ordered_again_after_a_while() {
+        let sending = Delivery::new(NOW);
+        assert_eq!(sending.clone().called(NOW + SENDING_MAX_MS - 1), Err(Refusal::Sending));
+        assert_eq!(sending.called(NOW + SENDING_MAX_MS), Ok(Delivery::new(NOW + SENDING_MAX_MS)));
     }
 
     #[test]
     fn a_delivery_to_a_disabled_endpoint_waits_without_an_attempt() {
-        let waiting = Delivery::default().withheld(NOW);
+        let waiting = Delivery::new(NOW).withheld(NOW);
         assert_eq!(waiting, Delivery { attempts: 0, state: State::Waiting { due_at_ms: NOW } });
     }
 
     #[test]
     fn a_redirect_is_a_failure() {
-        let (delivery, _) = Delivery::default().attempted(&answered(302), NOW, 0);
+        let (delivery, _) = Delivery::new(NOW).attempted(&answered(302), NOW, 0);
         assert_eq!(delivery.state, State::Waiting { due_at_ms: NOW + 4_000 });
     }
 
     #[test]
     fn a_state_survives_its_row() {
-        for state in [State::Sending, State::Waiting { due_at_ms: 7 }, State::Succeeded, State::Exhausted] {
-            assert_eq!(State::parse(state.key(), state.due_at_ms()), Some(state));
+        for state in
+            [State::Sending { since_ms: 7 }, State::Waiting { due_at_ms: 7 }, State::Succeeded, State::Exhausted]
+        {
+            assert_eq!(State::parse(state.key(), state.at_ms()), Some(state));
         }
         assert_eq!(State::parse("waiting", None), None);
     }

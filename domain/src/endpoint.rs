@@ -8,12 +8,23 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 const ADDRESS_CHARACTERS_MAX: usize = 2_048;
 const NAME_CHARACTERS_MAX: usize = 253;
+/// The label before a cluster's own domain, in the names of its Services.
+const CLUSTER_LABEL: &str = "svc";
 /// Names that never leave the machine or its network (RFC 6761, RFC 6762, RFC 9476 and ICANN's `internal`).
 const PRIVATE_SUFFIXES: [&str; 5] = ["localhost", "local", "internal", "alt", "arpa"];
 
 /// An address that a webhook may be sent to, as its merchant wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address(String);
+
+/// Hosts that are told apart from all others.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Exceptions<'a> {
+    /// The one `host:port` that may be called although it is private; empty for none.
+    pub private_host: &'a str,
+    /// The bridge's URL: its host and port are never called, wherever they are. Empty for none.
+    pub bridge_url: &'a str,
+}
 
 /// Why an address is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -42,15 +53,21 @@ pub enum AddressRefusal {
     /// A private, loopback, link-local or otherwise not public address.
     #[error("the host is not on the public internet; give an address that everybody can reach")]
     Private,
+    /// The bridge.
+    #[error("the host is this house's own")]
+    Own,
 }
 
 impl Address {
-    /// Reads an address. `private_host` is the one `host:port` that may be called although it is private; empty for none.
-    pub fn parse(text: &str, private_host: &str) -> Result<Self, AddressRefusal> {
+    /// Reads an address.
+    pub fn parse(text: &str, exceptions: Exceptions) -> Result<Self, AddressRefusal> {
         check_characters(text)?;
-        let (rest, default_port) = split_scheme(text)?;
-        let authority = rest.split(['/', '?']).next().unwrap_or_default();
-        let (host, port) = split_port(authority, default_port)?;
+        let (host, port) = split_authority(text)?;
+        let own = split_authority(exceptions.bridge_url);
+        if own.is_ok_and(|(own_host, own_port)| own_port == port && canonical(own_host) == canonical(host)) {
+            return Err(AddressRefusal::Own);
+        }
+        let private_host = exceptions.private_host;
         if !private_host.is_empty() && format!("{host}:{port}").eq_ignore_ascii_case(private_host) {
             return Ok(Address(text.to_owned()));
         }
@@ -72,6 +89,20 @@ fn check_characters(text: &str) -> Result<(), AddressRefusal> {
         return Err(AddressRefusal::Characters);
     }
     if text.contains('#') { Err(AddressRefusal::Fragment) } else { Ok(()) }
+}
+
+fn split_authority(text: &str) -> Result<(&str, u16), AddressRefusal> {
+    let (rest, default_port) = split_scheme(text)?;
+    split_port(rest.split(['/', '?']).next().unwrap_or_default(), default_port)
+}
+
+/// One spelling for each host.
+fn canonical(host: &str) -> String {
+    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    match inner.and_then(|inner| inner.parse::<Ipv6Addr>().ok()) {
+        Some(address) => format!("[{address}]"),
+        None => host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase(),
+    }
 }
 
 fn split_scheme(text: &str) -> Result<(&str, u16), AddressRefusal> {
@@ -120,7 +151,7 @@ fn check_name(name: &str) -> Result<(), AddressRefusal> {
         return Err(AddressRefusal::Host);
     }
     // A name without a dot is looked up in the network's own domain.
-    if labels.len() < 2 || PRIVATE_SUFFIXES.contains(&last) {
+    if labels.len() < 2 || PRIVATE_SUFFIXES.contains(&last) || labels[1..].contains(&CLUSTER_LABEL) {
         return Err(AddressRefusal::Private);
     }
     Ok(())
@@ -169,8 +200,10 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 mod tests {
     use super::*;
 
+    const DEMO: Exceptions = Exceptions { private_host: "127.0.0.1:3003", bridge_url: "http://127.0.0.1:3001" };
+
     fn check(text: &str, expected: Result<(), AddressRefusal>) {
-        assert_eq!(Address::parse(text, "127.0.0.1:3003").map(|_| ()), expected, "{text}");
+        assert_eq!(Address::parse(text, DEMO).map(|_| ()), expected, "{text}");
     }
 
     #[test]
@@ -182,8 +215,9 @@ mod tests {
             "https://8.8.8.8/",
             "https://[2606:4700::1111]:8443/x",
             "https://xn--bcher-kva.example/%C3%BC?q=@:1",
+            "https://svc.example.com/",
         ] {
-            assert_eq!(Address::parse(text, "").unwrap().as_str(), text);
+            assert_eq!(Address::parse(text, Exceptions::default()).unwrap().as_str(), text);
         }
     }
 
@@ -193,7 +227,8 @@ mod tests {
         use AddressRefusal::{Host, Private};
         for host in "127.0.0.1 10.1.2.3 172.16.0.1 172.31.255.255 192.168.1.1 169.254.169.254 100.64.0.1 0.0.0.0 \
              255.255.255.255 224.0.0.1 198.18.0.1 192.0.2.1 localhost LOCALHOST localhost. a.localhost \
-             printer.local db.internal core kubernetes.default.svc.cluster.local [::1] [::] [fe80::1] \
+             printer.local db.internal core kubernetes.default.svc.cluster.local core.till.svc \
+             core.till.SVC. core.till.svc.k8s.example.com [::1] [::] [fe80::1] \
              [fc00::1] [fd12::1] [::ffff:127.0.0.1] [::ffff:7f00:1] [::127.0.0.1] [64:ff9b::7f00:1] \
              [2002:7f00:1::] [2001:0:1::] [2001:db8::1] [ff02::1] [0:0:0:0:0:0:0:1] [::FFFF:A9FE:A9FE]"
             .split(' ')
@@ -216,7 +251,20 @@ mod tests {
         check("http://127.0.0.1:3002/hook", Err(AddressRefusal::Private));
         check("http://127.0.0.1/hook", Err(AddressRefusal::Private));
         check("http://2130706433:3003/hook", Err(AddressRefusal::Host));
-        assert_eq!(Address::parse("http://127.0.0.1:3003/", ""), Err(AddressRefusal::Private));
+        assert_eq!(Address::parse("http://127.0.0.1:3003/", Exceptions::default()), Err(AddressRefusal::Private));
+    }
+
+    #[test]
+    fn the_bridge_is_no_endpoint_wherever_it_is() {
+        let parse =
+            |text, bridge_url| Address::parse(text, Exceptions { private_host: "10.0.0.1:80", bridge_url }).map(|_| ());
+        let own = Err(AddressRefusal::Own);
+        assert_eq!(parse("http://bridge.example.com/topics/core", "http://Bridge.Example.com"), own);
+        assert_eq!(parse("https://BRIDGE.example.com.:8443", "http://bridge.example.com:8443/base/"), own);
+        assert_eq!(parse("https://[2606:4700:0::1111]/", "https://[2606:4700::1111]"), own);
+        assert_eq!(parse("http://10.0.0.1/", "http://10.0.0.1:80"), own);
+        assert_eq!(parse("https://bridge.example.com/", "http://bridge.example.com"), Ok(()));
+        assert_eq!(parse("http://shop.example.com/", ""), Ok(()));
     }
 
     #[test]

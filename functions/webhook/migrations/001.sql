@@ -17,7 +17,8 @@ CREATE TABLE body (
     text TEXT NOT NULL
 );
 
--- One event on its way to one endpoint. `due_at_ms` is set while `state` is `waiting`; `status` is the last answer's.
+-- One event on its way to one endpoint. `due_at_ms` is when the next attempt is due while `state` is `waiting`, and
+-- since when it is ordered while that is `sending`; `status` is the last answer's.
 CREATE TABLE delivery (
     id            TEXT   PRIMARY KEY,
     endpoint      TEXT   NOT NULL,

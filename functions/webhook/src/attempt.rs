@@ -1,23 +1,23 @@
 //! One attempt of a delivery: the stored bytes are signed and posted, and what the endpoint said comes back.
 
 use domain::delivery::{Outcome, schedule};
-use domain::endpoint::Address;
 use domain::facts::webhook::DeliveryTold;
 use event::Event;
 use guest::http::{self, Failure, Response};
-use guest::{Db, Problem, now_ms, payload, variable};
+use guest::{Db, Problem, now_ms, payload};
 
+use crate::endpoints;
 use crate::store::{self, Letter};
 
-/// Long enough for a slow merchant, well below the time that the bridge gives us.
-const ATTEMPT_TIMEOUT_MS: u64 = 10_000;
+/// Long enough for a merchant that writes the event down and works on it later; others wait for a place meanwhile.
+const ATTEMPT_TIMEOUT_MS: u64 = 5_000;
 
 /// Makes the attempt that an event orders. `None` where it was made already, or where the endpoint is gone or disabled.
 pub async fn make(db: &Db, event: &Event) -> Result<Option<Outcome>, Problem> {
     let told: DeliveryTold = payload(event)?;
     let Some(letter) = store::letter(db, &told.delivery, told.attempts).await? else { return Ok(None) };
-    // Checked again, because the one private host may be another by now.
-    let outcome = match Address::parse(&letter.url, &variable("private_host").await?) {
+    // Checked again, because the house may have moved.
+    let outcome = match endpoints::address(&letter.url).await? {
         Ok(address) => outcome(post(&letter, address.as_str()).await),
         Err(_) => Outcome::Unreachable,
     };
@@ -37,6 +37,7 @@ async fn post(letter: &Letter, url: &str) -> Result<Response, Failure> {
         .header("webhook-signature", &letter.secret.sign(&letter.id, timestamp_s, letter.body.as_bytes()))
         .body(letter.body.clone())
         .timeout_ms(ATTEMPT_TIMEOUT_MS)
+        .without_response_body()
         .send()
         .await
 }

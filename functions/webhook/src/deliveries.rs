@@ -1,6 +1,6 @@
 //! The life of deliveries: created by an invoice's fact, recorded after each attempt, called again when due or by hand.
 
-use domain::delivery::{Delivery, Disabled, Effect, Health, Outcome, Refusal, State};
+use domain::delivery::{Delivery, Disabled, Effect, Health, Outcome, Refusal};
 use domain::facts::payment::InvoiceTold;
 use domain::facts::webhook::{
     DELIVERY_CREATED, DELIVERY_DUE, DELIVERY_EXHAUSTED, DELIVERY_FAILED, DELIVERY_SUCCEEDED, DeliveryFailed,
@@ -54,7 +54,7 @@ pub async fn create(tx: &Tx<'_>, event: &Event) -> Result<Answer, Problem> {
 pub async fn record(tx: &Tx<'_>, event: &Event, outcome: Option<&Outcome>) -> Result<Answer, Problem> {
     let ordered: DeliveryTold = payload(event)?;
     let Some(delivery) = store::delivery(tx, &ordered.delivery).await? else { return Ok(Answer::no_content()) };
-    if delivery.course.attempts != ordered.attempts || delivery.course.state != State::Sending {
+    if delivery.course.attempts != ordered.attempts || !delivery.course.state.is_sending() {
         return Ok(Answer::no_content());
     }
     match outcome {
@@ -93,12 +93,14 @@ async fn withheld(tx: &Tx<'_>, mut delivery: DeliveryRow) -> Result<Answer, Prob
 pub async fn call_due(tx: &Tx<'_>) -> Result<Answer, Problem> {
     let mut facts = Vec::new();
     for mut delivery in store::due(tx, now_ms(), CALLS_MAX).await? {
-        facts.push(call(tx, &mut delivery).await?);
+        delivery.course = delivery.course.called(now_ms()).map_err(refuse)?;
+        store::save_delivery(tx, &delivery).await?;
+        facts.push(due(&delivery));
     }
     Ok(tell(facts).wake_at(store::next_due_ms(tx).await?))
 }
 
-/// A merchant's wish to have a delivery tried again now. One that is being sent is left alone.
+/// A merchant's wish to have a delivery tried again now. One that is being sent is left alone, for a while.
 pub async fn retry(tx: &Tx<'_>, merchant: &str, id: &str) -> Result<Answer, Problem> {
     let delivery = store::delivery(tx, id).await?.filter(|delivery| delivery.merchant == merchant);
     let mut delivery = delivery.ok_or_else(|| Problem::not_found("delivery"))?;
@@ -106,11 +108,13 @@ pub async fn retry(tx: &Tx<'_>, merchant: &str, id: &str) -> Result<Answer, Prob
     if endpoint.health == Health::Disabled {
         return Err(Problem::new(Code::InvalidState, "the endpoint is disabled; enable it first"));
     }
-    if delivery.course.state == State::Sending {
-        return Ok(Answer::accepted(&view(&delivery)));
+    match delivery.course.clone().called(now_ms()) {
+        Ok(called) => delivery.course = called,
+        Err(Refusal::Sending) => return Ok(Answer::accepted(&view(&delivery))),
+        Err(refusal) => return Err(refuse(refusal)),
     }
-    let fact = call(tx, &mut delivery).await?;
-    Ok(Answer::accepted(&view(&delivery)).and_tell([fact]))
+    store::save_delivery(tx, &delivery).await?;
+    Ok(Answer::accepted(&view(&delivery)).and_tell([due(&delivery)]))
 }
 
 /// The newest deliveries of an endpoint first; `after` is the id of the last one that was seen.
@@ -128,10 +132,8 @@ pub async fn list(tx: &Tx<'_>, merchant: &str, endpoint: &str, command: &Command
     Ok(Answer::ok(&json!({ "deliveries": deliveries })))
 }
 
-async fn call(tx: &Tx<'_>, delivery: &mut DeliveryRow) -> Result<Fact, Problem> {
-    delivery.course = delivery.course.clone().called().map_err(refuse)?;
-    store::save_delivery(tx, delivery).await?;
-    Ok(Fact::new(DELIVERY_DUE, &delivery.id, &told(delivery)))
+fn due(delivery: &DeliveryRow) -> Fact {
+    Fact::new(DELIVERY_DUE, &delivery.id, &told(delivery))
 }
 
 fn refuse(refusal: Refusal) -> Problem {
@@ -152,7 +154,7 @@ fn new_delivery(event: &Event, endpoint: &EndpointRow, body: &str) -> DeliveryRo
         merchant: endpoint.merchant.clone(),
         body: body.to_owned(),
         kind: event.kind.clone(),
-        course: Delivery::default(),
+        course: Delivery::new(now_ms()),
         status: None,
         created_at_ms: now_ms(),
         version: 1,

@@ -2,7 +2,7 @@
 
 use domain::delivery::Health;
 use domain::delivery::signature::Secret;
-use domain::endpoint::Address;
+use domain::endpoint::{Address, AddressRefusal, Exceptions};
 use guest::clock::rfc3339;
 use guest::{Answer, Code, Problem, Tx, new_id, now_ms, variable};
 use serde::Deserialize;
@@ -83,9 +83,14 @@ pub async fn delete(tx: &Tx<'_>, merchant: &str, id: &str) -> Result<Answer, Pro
     Ok(Answer::no_content())
 }
 
+/// The address behind a URL, by what may be called from here now.
+pub async fn address(url: &str) -> Result<Result<Address, AddressRefusal>, Problem> {
+    let (private_host, bridge_url) = (variable("private_host").await?, variable("bridge_url").await?);
+    Ok(Address::parse(url, Exceptions { private_host: &private_host, bridge_url: &bridge_url }))
+}
+
 async fn checked(url: &str) -> Result<String, Problem> {
-    let address = Address::parse(url, &variable("private_host").await?);
-    let address = address.map_err(|refusal| Problem::new(Code::DestinationInvalid, refusal.to_string()))?;
+    let address = address(url).await?.map_err(|refusal| Problem::new(Code::DestinationInvalid, refusal.to_string()))?;
     Ok(address.as_str().to_owned())
 }
 

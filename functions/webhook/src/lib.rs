@@ -2,8 +2,9 @@
 //!
 //! An invoice's fact becomes a delivery and the event that orders its first attempt. Hearing it, the function sends
 //! (outside of any transaction) and records what came of it. What failed waits in a row with its due time; a wake orders
-//! the next attempt by an event again. So each attempt runs in the bridge's lane of its delivery: there is one at a time,
-//! and an endpoint that hangs holds up that lane and no other.
+//! the next attempt by an event again. So each attempt runs in the bridge's lane of its delivery: there is one at a time.
+//! An endpoint that hangs holds one of the source's places for as long as an attempt may take; the others wait only
+//! while all of them are held.
 
 mod attempt;
 mod deliveries;

@@ -111,7 +111,7 @@ pub async fn insert_delivery(tx: &Tx<'_>, delivery: &DeliveryRow) -> Result<bool
                 &delivery.kind,
                 delivery.course.state.key(),
                 delivery.course.attempts,
-                delivery.course.state.due_at_ms(),
+                delivery.course.state.at_ms(),
                 delivery.status.map(i64::from),
                 delivery.created_at_ms,
                 delivery.version,
@@ -128,7 +128,7 @@ pub async fn save_delivery(tx: &Tx<'_>, delivery: &DeliveryRow) -> Result<(), Pr
         params![
             delivery.course.state.key(),
             delivery.course.attempts,
-            delivery.course.state.due_at_ms(),
+            delivery.course.state.at_ms(),
             delivery.status.map(i64::from),
             &delivery.id,
             delivery.version,
