@@ -20,8 +20,6 @@ CREATE TABLE run (
     PRIMARY KEY (schedule, scheduled_at_ms)
 );
 
--- The house's own. `"all"` for the proof would prove the same ledger several times; the latest says everything.
+-- The house's own. `"all"` would prove the same ledger several times; the latest says everything.
 INSERT INTO schedule (id, cron, timezone, catch_up, payload, handled_until_ms, due_at_ms, version) VALUES
-    ('ledger-proof', '30 3 * * *', 'UTC', '"latest"', '{}', 0, 0, 1),
-    ('daily-summary', '0 7 * * *', 'UTC', '"latest"', '{}', 0, 0, 1),
-    ('clean-up', '15 4 * * *', 'UTC', '"none"', '{}', 0, 0, 1);
+    ('ledger-proof', '30 3 * * *', 'UTC', '"latest"', '{}', 0, 0, 1);

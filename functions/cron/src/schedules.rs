@@ -1,7 +1,7 @@
 //! What is done with schedules: kept by operators, run by hand, and claimed when they are due.
 
 use domain::facts::cron::{SCHEDULE_DUE, ScheduleDue};
-use domain::schedule::{Definition, Refusal, Schedule};
+use domain::schedule::{Definition, Due, Refusal, Schedule};
 use guest::{Answer, Code, Db, Fact, Problem, Tx, tell};
 use serde::Serialize;
 
@@ -10,6 +10,8 @@ use crate::store::{self, Kept};
 /// How many schedules one tick takes; what is left is the next wake.
 const TICK_SCHEDULES_MAX: i64 = 50;
 const ID_CHARACTERS_MAX: usize = 64;
+/// Far within what an event may hold, and many runs in one answer.
+const PAYLOAD_BYTES_MAX: usize = 4 * 1024;
 
 /// A schedule as it is shown.
 #[derive(Serialize)]
@@ -32,9 +34,8 @@ pub async fn tick(tx: &Tx<'_>, now_ms: i64) -> Result<Answer, Problem> {
 
 /// The facts of one schedule's runs that nobody claimed before.
 async fn claim(tx: &Tx<'_>, kept: Kept, now_ms: i64) -> Result<Vec<Fact>, Problem> {
-    let schedule = Schedule::parse(&kept.definition, now_ms).map_err(refuse)?;
     let after_ms = if kept.is_new() { now_ms } else { kept.handled_until_ms };
-    let due = schedule.due(after_ms, now_ms);
+    let due = due(&kept, after_ms, now_ms);
     let mut facts = Vec::new();
     for scheduled_at_ms in due.runs {
         if store::claim(tx, &kept.id, scheduled_at_ms, now_ms, false).await? {
@@ -43,6 +44,18 @@ async fn claim(tx: &Tx<'_>, kept: Kept, now_ms: i64) -> Result<Vec<Fact>, Proble
     }
     store::save(tx, &Kept { handled_until_ms: now_ms.max(after_ms), due_at_ms: next(due.next_ms), ..kept }).await?;
     Ok(facts)
+}
+
+/// A schedule that is none any more (a time zone was abolished) is parked until an operator replaces it, so that it does
+/// not hold up the others.
+fn due(kept: &Kept, after_ms: i64, now_ms: i64) -> Due {
+    match Schedule::parse(&kept.definition, now_ms) {
+        Ok(schedule) => schedule.due(after_ms, now_ms),
+        Err(refusal) => {
+            eprintln!("the schedule {} is parked: {refusal}", kept.id);
+            Due { runs: Vec::new(), next_ms: None }
+        }
+    }
 }
 
 fn fact(kept: &Kept, scheduled_at_ms: i64) -> Fact {
@@ -59,6 +72,7 @@ fn next(next_ms: Option<i64>) -> i64 {
 /// Makes a schedule or replaces it; it runs from now on.
 pub async fn put(tx: &Tx<'_>, id: &str, definition: Definition, now_ms: i64) -> Result<Answer, Problem> {
     check_id(id)?;
+    check_payload(&definition)?;
     let schedule = Schedule::parse(&definition, now_ms).map_err(refuse)?;
     let due_at_ms = next(schedule.next_after(now_ms));
     let kept = Kept { id: id.to_owned(), definition, handled_until_ms: now_ms, due_at_ms, version: 1 };
@@ -113,6 +127,13 @@ fn check_id(id: &str) -> Result<(), Problem> {
     Err(Problem::validation("an id is 1 to 64 lower-case letters, digits and hyphens"))
 }
 
+fn check_payload(definition: &Definition) -> Result<(), Problem> {
+    if definition.payload.to_string().len() <= PAYLOAD_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Problem::validation(format!("a payload has at most {PAYLOAD_BYTES_MAX} bytes")))
+}
+
 fn refuse(refusal: Refusal) -> Problem {
     Problem::validation(refusal.to_string())
 }
@@ -132,6 +153,21 @@ mod tests {
         for wrong in ["", "A", "a b", "a/b", "ä", &"a".repeat(65)] {
             assert!(check_id(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_payload_is_short_enough_for_every_event() {
+        let payload = |bytes| Definition { payload: "x".repeat(bytes - 2).into(), ..kept().definition };
+        assert!(check_payload(&payload(PAYLOAD_BYTES_MAX)).is_ok());
+        let refused = check_payload(&payload(PAYLOAD_BYTES_MAX + 1)).map_err(|problem| problem.code);
+        assert_eq!(refused, Err(Code::Validation));
+    }
+
+    #[test]
+    fn a_schedule_that_is_none_any_more_is_parked() {
+        let definition = Definition { timezone: "Mars/Base".into(), ..kept().definition };
+        assert_eq!(due(&Kept { definition, ..kept() }, 1, 7_200_000), Due { runs: vec![], next_ms: None });
+        assert_eq!(due(&kept(), 1, 7_200_000).runs, [7_200_000]);
     }
 
     // promise: DOMAIN: a schedule's event is derived from schedule and instant
