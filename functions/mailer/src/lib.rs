@@ -42,7 +42,7 @@ impl Function for Mailer {
         match input {
             Input::Command(command) => obey(tx, command).await,
             Input::Event(event) => hear(tx, event, tried.as_ref()).await,
-            Input::Wake => messages::expire(tx).await,
+            Input::Wake => messages::tidy(tx).await,
         }
     }
 }

@@ -16,26 +16,31 @@ use serde_json::{Value, json};
 use crate::sending::Tried;
 use crate::store::{self, MessageRow};
 
-/// How many late mails one wake expires; the rest is the next wake's.
-const EXPIRIES_MAX: i64 = 50;
+/// How many mails one event or wake changes for one reason; the rest is the next wake's.
+const CHANGES_MAX: i64 = 50;
+/// How long after its time a queued mail may be in the provider's hands.
+const SENDING_MAX_MS: i64 = 60_000;
 
-/// Keeps where the user is written to, writes the welcome, and queues what waited for the address.
+/// Keeps where the user is written to, writes the welcome, and queues what waited for the address, or its beginning.
 pub async fn user_registered(tx: &Tx<'_>, event: &Event) -> Result<Answer, Problem> {
     let user: UserRegistered = payload(event)?;
     store::take_recipient(tx, &user, sequence(event)?).await?;
-    let mut facts = happen(tx, store::waiting_of(tx, &user.user).await?, Happening::UserKnown).await?;
+    let waiting = store::waiting_of(tx, &user.user, CHANGES_MAX).await?;
+    let again_ms = more(&waiting);
+    let mut facts = happen(tx, waiting, Happening::UserKnown).await?;
     let data = json!({ "user": user.user });
     facts.extend(write(tx, event, &user.user, Template::Welcome, data).await?);
-    Ok(tell(facts))
+    Ok(tell(facts).wake_at(again_ms))
 }
 
 /// Forgets the user's address and what mails said, and gives up on mails that are not sent yet.
 pub async fn user_erased(tx: &Tx<'_>, event: &Event) -> Result<Answer, Problem> {
     let user = subject(event)?;
-    let open = store::open_of(tx, user).await?;
+    let open = store::open_of(tx, user, CHANGES_MAX).await?;
+    let again_ms = more(&open);
     let facts = happen(tx, open, Happening::Hindered(FailureReason::UserErased)).await?;
     store::erase(tx, user, sequence(event)?).await?;
-    Ok(tell(facts))
+    Ok(tell(facts).wake_at(again_ms))
 }
 
 /// Tells a merchant about an invoice.
@@ -65,11 +70,27 @@ pub async fn record(tx: &Tx<'_>, event: &Event, tried: Option<&Tried>) -> Result
     Ok(tell(happen(tx, vec![message], tried.happening).await?))
 }
 
-/// A wake: mails whose user never became known stop to wait when their time is over.
-pub async fn expire(tx: &Tx<'_>) -> Result<Answer, Problem> {
-    let late = store::late(tx, now_ms(), EXPIRIES_MAX).await?;
-    let facts = happen(tx, late, Happening::Late).await?;
-    Ok(tell(facts).wake_at(store::next_expiry_ms(tx).await?))
+/// A wake: goes on with what was too much for one event, and gives up on mails whose time is over. A queued one is late
+/// here when the event that orders it was lost.
+pub async fn tidy(tx: &Tx<'_>) -> Result<Answer, Problem> {
+    let (mut answer, now_ms) = (Answer::no_content(), now_ms());
+    let orphaned = store::orphaned(tx, CHANGES_MAX).await?;
+    answer = change(tx, answer, orphaned, Happening::Hindered(FailureReason::UserErased)).await?;
+    let late = store::late(tx, now_ms, now_ms - SENDING_MAX_MS, CHANGES_MAX).await?;
+    answer = change(tx, answer, late, Happening::Late).await?;
+    let awaited = store::awaited(tx, CHANGES_MAX).await?;
+    answer = change(tx, answer, awaited, Happening::UserKnown).await?;
+    Ok(answer.wake_at(store::next_expiry_ms(tx).await?))
+}
+
+async fn change(tx: &Tx<'_>, answer: Answer, rows: Vec<MessageRow>, happening: Happening) -> Result<Answer, Problem> {
+    let again_ms = more(&rows);
+    Ok(answer.and_tell(happen(tx, rows, happening).await?).wake_at(again_ms))
+}
+
+/// At once, if there may be more than was taken.
+fn more(taken: &[MessageRow]) -> Option<i64> {
+    (taken.len() as i64 >= CHANGES_MAX).then(now_ms)
 }
 
 /// One message for each event, recipient and template. An erased user gets none.

@@ -106,21 +106,39 @@ pub async fn queued(db: &Db, id: &str) -> Result<Option<MessageRow>, Problem> {
     Ok(message(db, id).await?.filter(|row| row.message.state == State::Queued))
 }
 
+/// What waits although the user's address is known.
+pub async fn awaited(db: &Db, limit: i64) -> Result<Vec<MessageRow>, Problem> {
+    let condition = "WHERE state = 'waiting' AND EXISTS
+         (SELECT 1 FROM recipient WHERE recipient.user_id = message.user_id AND recipient.email IS NOT NULL)
+         ORDER BY created_at_ms, id LIMIT $1";
+    messages(db, condition, params![limit]).await
+}
+
+/// What is not sent yet although the user was erased.
+pub async fn orphaned(db: &Db, limit: i64) -> Result<Vec<MessageRow>, Problem> {
+    let condition = "WHERE state IN ('waiting', 'queued') AND EXISTS
+         (SELECT 1 FROM recipient WHERE recipient.user_id = message.user_id AND recipient.email IS NULL)
+         ORDER BY created_at_ms, id LIMIT $1";
+    messages(db, condition, params![limit]).await
+}
+
 /// What waits for the user's address.
-pub async fn waiting_of(db: &Db, user: &str) -> Result<Vec<MessageRow>, Problem> {
-    messages(db, "WHERE user_id = $1 AND state = 'waiting' ORDER BY created_at_ms, id", params![user]).await
+pub async fn waiting_of(db: &Db, user: &str, limit: i64) -> Result<Vec<MessageRow>, Problem> {
+    let condition = "WHERE user_id = $1 AND state = 'waiting' ORDER BY created_at_ms, id LIMIT $2";
+    messages(db, condition, params![user, limit]).await
 }
 
 /// What is not sent yet.
-pub async fn open_of(db: &Db, user: &str) -> Result<Vec<MessageRow>, Problem> {
-    messages(db, "WHERE user_id = $1 AND state IN ('waiting', 'queued') ORDER BY created_at_ms, id", params![user])
-        .await
+pub async fn open_of(db: &Db, user: &str, limit: i64) -> Result<Vec<MessageRow>, Problem> {
+    let condition = "WHERE user_id = $1 AND state IN ('waiting', 'queued') ORDER BY created_at_ms, id LIMIT $2";
+    messages(db, condition, params![user, limit]).await
 }
 
-/// What waited longer than it is of use.
-pub async fn late(db: &Db, now_ms: i64, limit: i64) -> Result<Vec<MessageRow>, Problem> {
-    let condition = "WHERE state = 'waiting' AND expires_at_ms <= $1 ORDER BY expires_at_ms, id LIMIT $2";
-    messages(db, condition, params![now_ms, limit]).await
+/// What waited longer than it is of use, and what is queued still after an instant when it cannot be on its way any more.
+pub async fn late(db: &Db, now_ms: i64, queued_before_ms: i64, limit: i64) -> Result<Vec<MessageRow>, Problem> {
+    let condition = "WHERE state = 'waiting' AND expires_at_ms <= $1 OR state = 'queued' AND expires_at_ms <= $2
+         ORDER BY expires_at_ms, id LIMIT $3";
+    messages(db, condition, params![now_ms, queued_before_ms, limit]).await
 }
 
 /// When the next waiting message is late.
