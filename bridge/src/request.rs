@@ -65,7 +65,8 @@ fn wrapped(source: &Source, record: &Record) -> Event {
         event.extensions.insert("partitionkey".into(), key.clone());
         event.extensions.insert("key".into(), key);
     }
-    for (name, value) in &record.headers {
+    // Kafka allows any number of headers, and a call does not.
+    for (name, value) in record.headers.iter().take(event::EXTENSIONS_MAX) {
         wrap_header(&mut event, name, value.as_deref().unwrap_or_default());
     }
     event
@@ -74,7 +75,8 @@ fn wrapped(source: &Source, record: &Record) -> Event {
 fn wrap_header(event: &mut Event, name: &str, value: &[u8]) {
     let text = text_or_base64(value);
     if name.eq_ignore_ascii_case("content-type") {
-        event.datacontenttype = Some(text);
+        // A malformed event is data like any other: the sink must not take it for a structured one.
+        event.datacontenttype = (!event::is_cloudevents_media_type(&text)).then_some(text);
         return;
     }
     if name.eq_ignore_ascii_case("traceparent") {
@@ -170,6 +172,24 @@ mod tests {
         assert_eq!(event.attribute("key"), Some("//4="));
         assert_eq!(event.data, None);
         assert!(request_of(&event, false, false).headers.contains_key("ce-kafkaheaderceid"));
+    }
+
+    #[test]
+    fn a_malformed_structured_event_is_not_passed_on_as_one() {
+        let mut record = record("t", 0, 5);
+        record.headers = vec![("Content-Type".into(), Some("application/CloudEvents+json".into()))];
+        record.value = Some("{".into());
+        let event = event_of(&source(""), &record);
+        assert_eq!((event.kind.as_str(), event.datacontenttype.as_deref()), ("dev.knative.kafka.event", None));
+        assert!(!request_of(&event, false, false).headers.contains_key("content-type"));
+    }
+
+    #[test]
+    fn a_record_of_very_many_headers_becomes_a_call() {
+        let mut record = record("t", 0, 5);
+        record.headers = (0..30_000).map(|n| (format!("h{n}"), None)).collect();
+        let request = request_of(&event_of(&source(""), &record), false, true);
+        assert!(request.headers.contains_key("prefer") && request.headers.len() < 300);
     }
 
     #[test]

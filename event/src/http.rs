@@ -8,6 +8,8 @@ use crate::{
 };
 
 const PREFIX: &str = "ce-";
+/// Attributes that are written as headers. A map of headers panics when it is full, long after any server has refused them.
+const HEADERS_MAX: usize = 1_024;
 
 /// Whether headers announce an event in any of the three modes.
 pub fn is_event(headers: &HeaderMap) -> bool {
@@ -41,10 +43,10 @@ fn decode_binary(headers: &HeaderMap, body: Bytes) -> Result<Event, Malformed> {
     collector.finish((!body.is_empty()).then_some(body))
 }
 
-/// Headers and body of one event in binary mode.
+/// Headers and body of one event in binary mode. An event of thousands of extensions loses those that no server would take.
 pub fn encode_binary(event: &Event) -> (HeaderMap, Bytes) {
     let mut headers = HeaderMap::with_capacity(16);
-    for (name, value) in event.attributes() {
+    for (name, value) in event.attributes().take(HEADERS_MAX) {
         let Ok(name) = HeaderName::from_bytes(format!("{PREFIX}{name}").as_bytes()) else { continue };
         headers.insert(name, header_value(value));
     }
@@ -99,6 +101,17 @@ mod tests {
         let (headers, body) = encode_binary(&event);
         assert!(headers["ce-subject"].to_str().is_ok());
         assert_eq!(decode(&headers, body), Ok(vec![event]));
+    }
+
+    #[test]
+    fn any_number_of_extensions_is_encoded_without_a_panic_and_refused_at_the_door() {
+        let mut event = sample();
+        event.extensions.extend((0..30_000).map(|n| (format!("x{n}"), String::new())));
+        let (mut headers, body) = encode_binary(&event);
+        headers.insert("traceparent", HeaderValue::from_static("there is room for more"));
+        assert!(matches!(decode(&headers, body), Err(Malformed::Attribute { .. })));
+        let (headers, body) = encode_structured(&event);
+        assert!(matches!(decode(&headers, body), Err(Malformed::Attribute { .. })));
     }
 
     #[test]

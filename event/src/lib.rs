@@ -19,6 +19,9 @@ pub const STRUCTURED_JSON: &str = "application/cloudevents+json";
 /// Media type of a JSON array of structured events.
 pub const BATCH_JSON: &str = "application/cloudevents-batch+json";
 
+/// Extensions that one event may have. More is no event that anybody could pass on: a header has room for less in most servers.
+pub const EXTENSIONS_MAX: usize = 256;
+
 /// A fact that happened, with its context attributes and its data as bytes.
 ///
 /// Attribute values are kept as the text of their canonical string encoding (CloudEvents 1.0, "Type System"), so that
@@ -143,6 +146,10 @@ impl Collector {
             "datacontenttype" => &mut self.datacontenttype,
             "dataschema" => &mut self.dataschema,
             other if is_attribute_name(other) => {
+                if self.extensions.len() >= EXTENSIONS_MAX {
+                    let reason = "an event has at most 256 extensions";
+                    return Err(Malformed::Attribute { name: other.to_owned(), reason });
+                }
                 self.extensions.insert(other.to_owned(), value);
                 return Ok(());
             }
@@ -185,7 +192,7 @@ fn is_attribute_name(name: &str) -> bool {
 }
 
 /// Whether a media type says "an event is inside", in any case and with any parameters.
-fn is_cloudevents_media_type(content_type: &str) -> bool {
+pub fn is_cloudevents_media_type(content_type: &str) -> bool {
     let prefix = "application/cloudevents";
     content_type.get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix))
 }
