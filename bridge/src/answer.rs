@@ -14,7 +14,9 @@ use crate::dispatch::{Millis, Verdict};
 pub enum Outcome {
     Answer(Response<Bytes>),
     /// The answer is longer than anybody may need.
-    TooLong(StatusCode),
+    TooLong(Response<()>),
+    /// There was no call: the token to be shown cannot be read.
+    NoToken,
     /// Nobody listens there.
     ConnectionRefused,
     TimedOut,
@@ -36,28 +38,29 @@ impl Outcome {
     pub fn meaning(&self, replies_used: bool, now: Timestamp) -> Meaning {
         match self {
             Outcome::Answer(response) => answered(response, replies_used, now),
-            Outcome::TooLong(status) if status.is_success() && !replies_used => Meaning::Settled,
-            Outcome::TooLong(status) if status.is_server_error() => {
-                Meaning::Failed { answered: true, retry_after: None }
-            }
-            Outcome::TooLong(_) => Meaning::Refused,
+            Outcome::TooLong(response) => too_long(response, replies_used, now),
             Outcome::ConnectionRefused => Meaning::Silent,
-            Outcome::TimedOut | Outcome::Lost(_) => Meaning::Failed { answered: false, retry_after: None },
+            Outcome::TimedOut | Outcome::Lost(_) | Outcome::NoToken => {
+                Meaning::Failed { answered: false, retry_after: None }
+            }
         }
     }
 
     /// When the sink wants to be woken.
     pub fn wake_at(&self) -> Option<Timestamp> {
-        let Outcome::Answer(response) = self else { return None };
-        wake_at(response.headers())
+        match self {
+            Outcome::Answer(response) => wake_at(response.headers()),
+            Outcome::TooLong(response) => wake_at(response.headers()),
+            _ => None,
+        }
     }
 
     /// The status for a person and for `knativeerrorcode`: HTTP's, or 0 when there was none.
     pub fn code(&self) -> u16 {
         match self {
             Outcome::Answer(response) => response.status().as_u16(),
-            Outcome::TooLong(status) => status.as_u16(),
-            Outcome::ConnectionRefused | Outcome::TimedOut | Outcome::Lost(_) => 0,
+            Outcome::TooLong(response) => response.status().as_u16(),
+            Outcome::ConnectionRefused | Outcome::TimedOut | Outcome::Lost(_) | Outcome::NoToken => 0,
         }
     }
 
@@ -66,6 +69,7 @@ impl Outcome {
         match self {
             Outcome::Answer(response) => response.body().clone(),
             Outcome::TooLong(_) => Bytes::from_static(b"the answer is too long"),
+            Outcome::NoToken => Bytes::from_static(b"the token for the sink cannot be read"),
             Outcome::ConnectionRefused => Bytes::from_static(b"connection refused"),
             Outcome::TimedOut => Bytes::from_static(b"no answer in time"),
             Outcome::Lost(reason) => Bytes::copy_from_slice(reason.as_bytes()),
@@ -82,6 +86,7 @@ impl Outcome {
                 _ => "other",
             },
             Outcome::TooLong(_) => "too_long",
+            Outcome::NoToken => "no_token",
             Outcome::ConnectionRefused => "connection_refused",
             Outcome::TimedOut => "timed_out",
             Outcome::Lost(_) => "lost",
@@ -134,12 +139,24 @@ fn replied(response: &Response<Bytes>) -> Meaning {
     }
 }
 
+/// The length matters where the body does: in a 200 that may hold a reply.
+fn too_long(response: &Response<()>, replies_used: bool, now: Timestamp) -> Meaning {
+    if response.status() == StatusCode::OK && replies_used {
+        return Meaning::Refused;
+    }
+    answered(&response.clone().map(|()| Bytes::new()), replies_used, now)
+}
+
 /// A gateway's word and not the sink's own: neither a problem document nor a time to come back.
 fn is_bare(headers: &HeaderMap) -> bool {
-    let problem =
-        headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/problem+json"));
+    let problem = headers.get(CONTENT_TYPE).is_some_and(|kind| is_problem(kind.as_bytes()));
     let cold = headers.get("x-keda-http-cold-start").is_some_and(|value| value == "true");
     cold || (!problem && !headers.contains_key(RETRY_AFTER))
+}
+
+fn is_problem(content_type: &[u8]) -> bool {
+    let problem = b"application/problem+json";
+    content_type.get(..problem.len()).is_some_and(|head| head.eq_ignore_ascii_case(problem))
 }
 
 /// Seconds, or an HTTP date.
@@ -234,11 +251,25 @@ mod tests {
         check(&Outcome::ConnectionRefused, true, Meaning::Silent);
         for status in [502, 503, 504] {
             check(&answer(status, &[], "<html>"), true, Meaning::Silent);
-            check(&answer(status, &[("content-type", "application/problem+json")], "{}"), true, FAILED);
+            check(&answer(status, &[("content-type", "Application/Problem+JSON; x")], "{}"), true, FAILED);
         }
         let after = Meaning::Failed { answered: true, retry_after: Some(7_000) };
         check(&answer(503, &[("retry-after", "7")], ""), true, after);
         check(&answer(503, &[("retry-after", "7"), ("x-keda-http-cold-start", "true")], ""), true, Meaning::Silent);
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_means_what_its_head_says() {
+        let check = |status, headers, expected| {
+            let Outcome::Answer(response) = answer(status, headers, "") else { unreachable!() };
+            check(&Outcome::TooLong(response.map(drop)), true, expected);
+        };
+        check(200, &[], Meaning::Refused);
+        check(201, &[], Meaning::Settled);
+        check(401, &[], Meaning::Unauthorized);
+        check(404, &[], FAILED);
+        check(503, &[], Meaning::Silent);
+        check(429, &[("retry-after", "7")], Meaning::Failed { answered: true, retry_after: Some(7_000) });
     }
 
     #[test]

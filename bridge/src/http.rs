@@ -59,7 +59,7 @@ impl Sender {
     }
 
     async fn call(&self, request: Request) -> Outcome {
-        let mut request = self.compose(request);
+        let Some(mut request) = self.compose(request) else { return Outcome::NoToken };
         loop {
             let (mut connection, reused) = match self.idle_connection() {
                 Some(connection) => (connection, true),
@@ -79,16 +79,17 @@ impl Sender {
         }
     }
 
-    fn compose(&self, request: Request) -> http::Request<Full<Bytes>> {
+    /// `None` when there should be a token and is none: a call without it would be refused for good.
+    fn compose(&self, request: Request) -> Option<http::Request<Full<Bytes>>> {
         let mut composed = http::Request::new(Full::new(request.body));
         *composed.method_mut() = Method::POST;
         *composed.uri_mut() = self.target.clone();
         *composed.headers_mut() = request.headers;
         composed.headers_mut().insert(HOST, self.host.clone());
-        if let Some(bearer) = self.token.as_ref().and_then(Token::bearer) {
-            composed.headers_mut().insert(AUTHORIZATION, bearer);
+        if let Some(token) = &self.token {
+            composed.headers_mut().insert(AUTHORIZATION, token.bearer()?);
         }
-        composed
+        Some(composed)
     }
 
     fn idle_connection(&self) -> Option<Connection> {
@@ -115,7 +116,7 @@ impl Sender {
         let (head, body) = response.into_parts();
         let body = match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
             Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => return Outcome::TooLong(head.status),
+            Err(error) if error.is::<LengthLimitError>() => return Outcome::TooLong(Response::from_parts(head, ())),
             Err(error) => return Outcome::Lost(error.to_string()),
         };
         self.idle.borrow_mut().push(connection);

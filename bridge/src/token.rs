@@ -20,7 +20,7 @@ impl Token {
         Token { file: file.to_owned(), read: RefCell::default() }
     }
 
-    /// The value of an `Authorization` header; `None` while the file cannot be read, so that the sink refuses.
+    /// The value of an `Authorization` header; `None` while the file cannot be read or holds no token.
     pub fn bearer(&self) -> Option<HeaderValue> {
         let mut read = self.read.borrow_mut();
         if let Some((_, bearer)) = read.as_ref().filter(|(at, _)| at.elapsed() < FRESH_FOR) {
@@ -36,7 +36,7 @@ impl Token {
         let text = std::fs::read_to_string(&self.file)
             .inspect_err(|error| tracing::warn!(file = %self.file.display(), %error, "the token cannot be read"))
             .ok()?;
-        let token = text.split(',').next()?.trim();
+        let token = text.split([',', '\n']).map(str::trim).find(|token| !token.is_empty())?;
         let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
         bearer.set_sensitive(true);
         Some(bearer)
@@ -50,8 +50,12 @@ mod tests {
     #[test]
     fn the_first_of_two_tokens_is_shown() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "new,old\n").unwrap();
-        assert_eq!(Token::in_file(file.path()).bearer().unwrap(), "Bearer new");
+        for text in ["new,old\n", "new\nold\n", "\n new , old"] {
+            std::fs::write(file.path(), text).unwrap();
+            assert_eq!(Token::in_file(file.path()).bearer().unwrap(), "Bearer new", "{text:?}");
+        }
+        std::fs::write(file.path(), " \n").unwrap();
+        assert_eq!(Token::in_file(file.path()).bearer(), None);
         assert_eq!(Token::in_file(Path::new("/nowhere")).bearer(), None);
     }
 }
