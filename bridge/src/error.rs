@@ -10,6 +10,9 @@ pub enum Error {
     Config(Vec<Problem>),
     #[error("the log: {0}")]
     Log(#[from] log::Error),
+    /// A source ended that nobody had told to. The others were drained.
+    #[error("a source ended by itself{0}")]
+    Ended(String),
     #[error("{0}")]
     Io(#[from] std::io::Error),
 }
@@ -20,6 +23,7 @@ impl Error {
         match self {
             Error::Config(_) | Error::Log(log::Error::Config(_)) => 64,
             Error::Log(_) => 69,
+            Error::Ended(_) => 70,
             Error::Io(_) => 71,
         }
     }

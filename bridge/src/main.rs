@@ -114,10 +114,24 @@ fn log_kind(text: &str) -> Result<LogKind, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let seconds = |number: &str| number.parse().map(Duration::from_secs_f64);
+    let seconds = |number: &str| Duration::try_from_secs_f64(number.parse().ok()?).ok();
     let parsed = match text.strip_suffix("ms") {
         Some(number) => number.parse().map(Duration::from_millis).ok(),
-        None => seconds(text.strip_suffix('s').unwrap_or(text)).ok(),
+        None => seconds(text.strip_suffix('s').unwrap_or(text)),
     };
     parsed.ok_or_else(|| format!("`{text}` is no duration such as 10s or 500ms"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_is_a_duration_or_refused() {
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1_500)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        for text in ["-1s", "nan", "inf", "1e300", "", "s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
 }

@@ -75,24 +75,38 @@ async fn live(
         replica: config.replica.clone(),
         drain: config.drain,
     };
-    let (halt, halted) = watch::channel(false);
+    let ((halt, halted), (close, closed)) = (watch::channel(false), watch::channel(false));
     let (members, mut hops) = start_sources(&config, &around, &halted);
     start_pings(&config, &around);
     wakes.spawn(&clock);
     let ingress = ingress(&log, &config, &wakes, &clock);
     let server = Rc::new(Server { ingress, health: Health { members, wakes, log } });
-    let serving = tokio::task::spawn_local(server::run(server, listener, halted));
+    let serving = tokio::task::spawn_local(server::run(server, listener, closed));
     tracing::info!(sources = config.sources.len(), pings = config.pings.len(), "the bridge is up");
-    stop.await;
+    let outcome = until_stopped(stop, &mut hops).await;
     tracing::info!("the bridge drains");
     halt.send_replace(true);
     let drained = async { while hops.join_next().await.is_some() {} };
     if tokio::time::timeout(config.drain + GRACE, drained).await.is_err() {
         tracing::error!("the log did not take the last commits; they are done again at the next start");
     }
+    // Only now: what is called while the sources drain may push.
+    close.send_replace(true);
     let _ = serving.await;
     tracing::info!("the bridge is down");
-    Ok(())
+    outcome
+}
+
+/// Waits for `stop`. A source that ends before it has broken, and a bridge without it would look well and do nothing.
+async fn until_stopped(stop: impl Future<Output = ()>, hops: &mut JoinSet<()>) -> Result<(), Error> {
+    tokio::select! {
+        () = stop => Ok(()),
+        Some(ended) = hops.join_next() => {
+            let error = Error::Ended(ended.err().map_or_else(String::new, |error| format!(": {error}")));
+            tracing::error!(%error, "the bridge stops");
+            Err(error)
+        }
+    }
 }
 
 /// Without a folder of tokens nobody may push. A sender is woken under the name of its topic, which is its function's.
@@ -138,4 +152,18 @@ fn start_pings(config: &Config, around: &Surroundings) {
 
 fn sender(sink: &Sink, token_file: Option<&std::path::Path>) -> Rc<Sender> {
     Sender::new(&sink.url, token_file.map(Token::in_file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_source_that_breaks_ends_the_bridge_with_an_error() {
+        let mut hops = JoinSet::new();
+        hops.spawn(async { panic!("a bug") });
+        let ended = until_stopped(std::future::pending(), &mut hops).await.unwrap_err();
+        assert_eq!(ended.exit_code(), 70, "{ended}");
+        assert!(until_stopped(std::future::ready(()), &mut hops).await.is_ok());
+    }
 }

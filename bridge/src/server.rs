@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +21,8 @@ use crate::ingress::Ingress;
 
 const CONNECTIONS_MAX: usize = 1_024;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long requests under way may take at the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a request may reach.
 pub struct Server {
@@ -27,32 +30,35 @@ pub struct Server {
     pub health: Health,
 }
 
-/// Accepts until `stop` says so; requests under way may end.
+/// Accepts until `stop` says so; requests under way may end, for a moment.
 pub async fn run(server: Rc<Server>, listener: TcpListener, mut stop: watch::Receiver<bool>) {
-    let (room, handed_on) = (Rc::new(Semaphore::new(CONNECTIONS_MAX)), stop.clone());
+    let (room, handed_on) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), stop.clone());
     loop {
-        let permit = Rc::clone(&room);
         let accepted = async {
-            let _ = permit.acquire().await.map(tokio::sync::SemaphorePermit::forget);
-            listener.accept().await
+            let place = Arc::clone(&room).acquire_owned().await;
+            (listener.accept().await, place)
         };
         tokio::select! {
-            accepted = accepted => match accepted {
+            (accepted, place) = accepted => match accepted {
                 Ok((stream, peer)) => {
-                    let (server, stop, room) = (Rc::clone(&server), handed_on.clone(), Rc::clone(&room));
+                    let (server, stop) = (Rc::clone(&server), handed_on.clone());
                     tokio::task::spawn_local(async move {
                         connection(server, stream, peer, stop).await;
-                        room.add_permits(1);
+                        drop(place);
                     });
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
-                    room.add_permits(1);
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
-            () = halted(&mut stop) => return,
+            () = halted(&mut stop) => break,
         }
+    }
+    drop(listener);
+    // Every place is free when every connection has ended.
+    if tokio::time::timeout(CLOSE_TIMEOUT, room.acquire_many(CONNECTIONS_MAX as u32)).await.is_err() {
+        tracing::warn!("requests under way are cut off");
     }
 }
 

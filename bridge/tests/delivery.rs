@@ -271,6 +271,42 @@ fn a_drain_waits_for_calls_under_way_and_commits() {
     assert_eq!(house.committed("g"), 2);
 }
 
+#[test]
+fn what_is_called_during_the_drain_may_still_push() {
+    let house = House::new();
+    let sink = Sink::start(|_, _| answer(204).after(Duration::from_secs(2)));
+    std::fs::create_dir(house.path().join("tokens")).unwrap();
+    std::fs::write(house.path().join("tokens/out"), "secret").unwrap();
+    let mut options = house.options(Duration::from_secs(5));
+    options.ingress_tokens = Some(house.path().join("tokens"));
+    let mut bridge = house.start_with(&source(sink.address, ""), &options);
+    house.write(vec![record("a", "1")]);
+    sink.wait_for(1);
+    bridge.tell_to_stop();
+    std::thread::sleep(Duration::from_millis(200));
+    let push = "POST / HTTP/1.1\r\nhost: b\r\nauthorization: Bearer secret\r\nce-specversion: 1.0\r\nce-id: 1\r\n\
+                ce-source: /s\r\nce-type: out.x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    assert_eq!(bridge.exchange(push).map(|(status, _)| status), Some(202));
+    bridge.stop();
+    assert_eq!((house.read("out").len(), house.committed("g")), (1, 1));
+}
+
+#[test]
+fn a_token_that_cannot_be_read_is_waited_for_and_nothing_is_called_without_it() {
+    let (house, sink) = (House::new(), Sink::start(|_, _| answer(204)));
+    let file = house.path().join("token");
+    let more = format!(
+        "  auth: {{ tokenFile: '{}' }}\n  delivery: {{ retry: forever, backoffDelay: PT0.01S, maxBackoff: PT0.05S, {DEAD_LETTERS} }}\n",
+        file.display()
+    );
+    let bridge = house.start(&source(sink.address, &more));
+    house.write(vec![record("k", "v")]);
+    wait("an attempt", || bridge.get("/metrics").1.contains("no_token").then_some(()));
+    assert_eq!((sink.calls().len(), house.read("dead").len()), (0, 0));
+    std::fs::write(&file, "secret").unwrap();
+    assert_eq!(sink.wait_for(1)[0].headers["authorization"], "Bearer secret");
+}
+
 // promise: BRIDGE: a drain is bounded by --drain
 #[test]
 fn a_drain_is_bounded() {

@@ -255,13 +255,18 @@ impl Bridge {
         Bridge { address, stop: Some(stop), thread: Some(thread) }
     }
 
+    /// Asks it to stop and does not wait.
+    pub fn tell_to_stop(&mut self) {
+        drop(self.stop.take());
+    }
+
     /// Asks it to stop and waits until it has.
     pub fn stop(mut self) {
         self.end();
     }
 
     fn end(&mut self) {
-        drop(self.stop.take());
+        self.tell_to_stop();
         if let Some(thread) = self.thread.take() {
             thread.join().expect("the bridge does not panic").expect("the bridge ends well");
         }
