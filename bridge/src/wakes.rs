@@ -138,10 +138,16 @@ fn again(name: &str, sleeper: &Sleeper, outcome: &Outcome, clock: &Clock) -> Opt
             add(&sleeper.woken, 1);
             None
         }
-        Meaning::Refused | Meaning::Unauthorized => {
+        Meaning::Refused => {
             add(&sleeper.failed, 1);
             tracing::warn!(sink = name, code = outcome.code(), "a wake was refused");
             None
+        }
+        // A token is put right by a person, and what was to be woken is still there then.
+        Meaning::Unauthorized => {
+            add(&sleeper.failed, 1);
+            tracing::warn!(sink = name, code = outcome.code(), "a wake was refused for its token and is tried again");
+            Some(None)
         }
         Meaning::Failed { retry_after, .. } => {
             add(&sleeper.failed, 1);

@@ -47,7 +47,7 @@ fn an_answer_asks_for_a_wake_and_the_earliest_wins() {
 // promise: BRIDGE: a wake that failed is tried again
 #[test]
 fn a_failed_wake_is_tried_again() {
-    let (house, sink) = (House::new(), Sink::start(|_, before| answer(if before < 2 { 500 } else { 204 })));
+    let (house, sink) = (House::new(), Sink::start(|_, before| answer([500, 401].get(before).copied().unwrap_or(204))));
     let _bridge = house.start(&source(sink.address, ""));
     wait("three wakes", || (sink.calls().len() == 3).then_some(()));
 }

@@ -23,6 +23,8 @@ pub(super) enum Refusal {
     TooLarge(String),
     #[error("the body did not come in time")]
     TooSlow,
+    #[error("the body broke off: {0}")]
+    BrokenOff(String),
     #[error("{0}; nothing was lost if it is pushed again")]
     Away(&'static str),
 }
@@ -34,11 +36,16 @@ impl Refusal {
             Refusal::NotPost => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Refusal::Forbidden(_) => StatusCode::FORBIDDEN,
-            Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
+            Refusal::Malformed(_) | Refusal::BrokenOff(_) => StatusCode::BAD_REQUEST,
             Refusal::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Refusal::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Refusal::Away(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
+    }
+
+    /// Whether the same push would be refused again.
+    pub(super) fn is_final(&self) -> bool {
+        !matches!(self, Refusal::TooSlow | Refusal::BrokenOff(_) | Refusal::Away(_))
     }
 
     fn header(&self) -> Option<(HeaderName, &'static str)> {

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Body;
 use jiff::Timestamp;
@@ -74,34 +74,38 @@ impl Ingress {
         let (head, body) = request.into_parts();
         let wanted = wanted_topic(&head.method, head.uri.path())?;
         let topic = self.tokens.topic(&head.headers, wanted)?;
-        let Ok(_place) = self.places.try_acquire() else {
-            return Err(self.turn_away(topic, "too many pushes are under way"));
-        };
-        let body = read(body, self.event_bytes_max * BATCH_FACTOR).await?;
-        let push = Push::parse(&topic, &head.headers, body, self.event_bytes_max)?;
-        self.write(topic, push).await
+        let unheard = Unheard { ingress: self, topic: &topic };
+        let taken = self.push(&topic, &head.headers, body).await;
+        // A push that is bad would be as bad again: nobody is woken for it.
+        if taken.as_ref().err().is_none_or(Refusal::is_final) {
+            unheard.forget();
+        }
+        taken
     }
 
-    async fn write(&self, topic: String, push: Push) -> Result<(), Refusal> {
+    async fn push<B>(&self, topic: &str, headers: &HeaderMap, body: B) -> Result<(), Refusal>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let _place = self.places.try_acquire().map_err(|_| Refusal::Away("too many pushes are under way"))?;
+        let body = read(body, self.event_bytes_max * BATCH_FACTOR).await?;
+        self.write(topic, Push::parse(topic, headers, body, self.event_bytes_max)?).await
+    }
+
+    async fn write(&self, topic: &str, push: Push) -> Result<(), Refusal> {
         let Push { records, wake_at } = push;
         let events = records.len();
         if events > 0 {
-            let unheard = Unheard { ingress: self, topic: &topic };
             let written = tokio::time::timeout(APPEND_TIMEOUT, self.log.append(records)).await;
             let written = written.unwrap_or_else(|_| Err(Error::Unavailable("it did not answer in time".into())));
             written.map_err(not_written)?;
-            unheard.forget();
-            (self.notice)(Notice::Written { topic: topic.clone(), events });
+            (self.notice)(Notice::Written { topic: topic.to_owned(), events });
         }
         if let Some(at) = wake_at {
-            (self.notice)(Notice::WakeAt { topic, at });
+            (self.notice)(Notice::WakeAt { topic: topic.to_owned(), at });
         }
         Ok(())
-    }
-
-    fn turn_away(&self, topic: String, reason: &'static str) -> Refusal {
-        (self.notice)(Notice::TurnedAway { topic });
-        Refusal::Away(reason)
     }
 }
 
@@ -156,6 +160,6 @@ where
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             Err(Refusal::TooLarge(format!("the body has more than {bytes_max} bytes")))
         }
-        Ok(Err(error)) => Err(Refusal::Malformed(format!("the body broke off: {error}"))),
+        Ok(Err(error)) => Err(Refusal::BrokenOff(error.to_string())),
     }
 }
