@@ -187,7 +187,10 @@ pub fn group(topics: &[&str], initial: Initial) -> Group {
 fn broker() -> &'static Option<String> {
     static BROKER: OnceLock<Option<String>> = OnceLock::new();
     BROKER.get_or_init(|| match std::env::var("TILL_TEST_KAFKA") {
-        Ok(address) if address == "none" => None,
+        Ok(address) if address == "none" => {
+            skip("the log on Apache Kafka", "a broker: TILL_TEST_KAFKA=none leaves it out");
+            None
+        }
         Ok(address) if !address.is_empty() => Some(address),
         _ if !(has("java", "-version") && has("mvn", "-version")) => {
             skip("the log's conformance on Apache Kafka", "java and mvn (Debian: default-jre-headless, maven)");

@@ -10,18 +10,27 @@ const UNREAD_TIMES: i64 = 4;
 /// Records that one pass looks at in one partition.
 const EXPIRE_MAX: i64 = 10_000;
 
+/// What one pass has deleted, and whether there may be more to delete.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Expired {
+    pub records: usize,
+    pub more: bool,
+}
+
 /// Deletes what is older than its topic keeps, a bounded number of records of each partition. What a group has still to read
 /// stays some retention times longer, so that a laptop may be closed for a fortnight.
-pub(super) fn expire(file: &Connection, now_ms: i64) -> Result<usize, Error> {
-    let mut deleted = 0;
+pub(super) fn expire(file: &Connection, now_ms: i64) -> Result<Expired, Error> {
+    let mut expired = Expired::default();
     for (topic, retention_ms) in retentions(file)? {
         for held in sql::partitions(file, &topic)? {
             let read = first_cut(file, &held, now_ms - retention_ms)?.min(unread(file, &held)?);
             let stale = first_cut(file, &held, now_ms - retention_ms.saturating_mul(UNREAD_TIMES))?;
-            deleted += cut(file, &held, read.max(stale))?;
+            let start = read.max(stale);
+            expired.records += cut(file, &held, start)?;
+            expired.more |= start - held.span.start >= EXPIRE_MAX;
         }
     }
-    Ok(deleted)
+    Ok(expired)
 }
 
 fn retentions(file: &Connection) -> Result<Vec<(String, i64)>, Error> {
@@ -87,9 +96,18 @@ mod tests {
     #[test]
     fn records_older_than_the_topic_keeps_go() {
         let (_folder, file) = ten_days();
-        assert_eq!(expire(&file, 9 * DAY_MS).unwrap(), 8);
+        assert_eq!(expire(&file, 9 * DAY_MS).unwrap(), Expired { records: 8, more: false });
         assert_eq!(start(&file), 8);
-        assert_eq!(expire(&file, 9 * DAY_MS).unwrap(), 0);
+        assert_eq!(expire(&file, 9 * DAY_MS).unwrap().records, 0);
+    }
+
+    #[test]
+    fn a_pass_that_reached_its_bound_says_that_there_is_more() {
+        let (_folder, file) = ten_days();
+        file.execute("UPDATE partitions SET next = ?", [EXPIRE_MAX * 2]).unwrap();
+        file.execute("UPDATE records SET timestamp_ms = 0", []).unwrap();
+        let more: Vec<bool> = (0..3).map(|_| expire(&file, 9 * DAY_MS).unwrap().more).collect();
+        assert_eq!(more, [true, true, false]);
     }
 
     #[test]

@@ -28,9 +28,13 @@ pub(super) struct Held {
     pub span: Span,
 }
 
-/// Opens the file for writing and brings its schema.
-pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
+/// Opens the file for writing and brings its schema, unless it has a newer one.
+pub(super) fn open(path: &Path) -> Result<Connection, Error> {
     let connection = Connection::open(path)?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version > SCHEMA {
+        return Err(Error::Config(format!("a newer release wrote it (schema {version}, and {SCHEMA} is known here)")));
+    }
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // An acknowledged record survives a power cut; group commit pays for it.
@@ -213,5 +217,18 @@ pub(super) fn offset_of(place: i64) -> i64 {
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         Error::Unavailable(format!("the log's file: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_a_newer_release_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        open(&path).unwrap().pragma_update(None, "user_version", SCHEMA + 1).unwrap();
+        assert!(matches!(open(&path), Err(Error::Config(reason)) if reason.contains("newer")));
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::retention;
+use super::retention::{self, Expired};
 use crate::log::Error;
 
 /// Changes that are made in one transaction at most.
@@ -14,6 +14,8 @@ const TOGETHER_MAX: usize = 256;
 /// Changes that wait for the thread at most.
 const WAITING_MAX: usize = 1_024;
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(600);
+/// When a pass left something to expire.
+const EXPIRE_MORE_INTERVAL: Duration = Duration::from_secs(1);
 
 type Work = Box<dyn FnOnce(&Connection) -> Result<(), Error> + Send>;
 /// Told after each commit: the topics that grew, by name.
@@ -68,12 +70,12 @@ impl Writer {
 }
 
 fn run(mut file: Connection, mut changes: mpsc::Receiver<Change>, grown: Grown) {
-    let mut expired = None;
+    let mut expire_at = Instant::now();
     let mut together = Vec::with_capacity(TOGETHER_MAX);
     while changes.blocking_recv_many(&mut together, TOGETHER_MAX) > 0 {
-        if expired.is_none_or(|last: Instant| last.elapsed() > EXPIRE_INTERVAL) {
-            expired = Some(Instant::now());
-            expire(&mut file);
+        if Instant::now() >= expire_at {
+            let more = expire(&mut file);
+            expire_at = Instant::now() + if more { EXPIRE_MORE_INTERVAL } else { EXPIRE_INTERVAL };
         }
         make(&mut file, together.drain(..), &grown);
     }
@@ -127,17 +129,24 @@ fn gave_up() -> Error {
     Error::Unavailable("the log's file: its transaction could not go on".into())
 }
 
-fn expire(file: &mut Connection) {
-    let deleted = (|| {
+/// Answers whether there may be more to delete.
+fn expire(file: &mut Connection) -> bool {
+    let expired = (|| {
         let transaction = file.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let deleted = retention::expire(&transaction, now_ms())?;
+        let expired = retention::expire(&transaction, now_ms())?;
         transaction.commit()?;
-        Ok::<_, Error>(deleted)
+        Ok::<_, Error>(expired)
     })();
-    match deleted {
-        Ok(0) => {}
-        Ok(records) => tracing::info!(records, "the log has let go of old records"),
-        Err(error) => tracing::warn!(%error, "old records stay for now"),
+    match expired {
+        Ok(Expired { records: 0, more }) => more,
+        Ok(Expired { records, more }) => {
+            tracing::info!(records, "the log has let go of old records");
+            more
+        }
+        Err(error) => {
+            tracing::warn!(%error, "old records stay for now");
+            false
+        }
     }
 }
 

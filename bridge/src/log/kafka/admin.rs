@@ -1,7 +1,8 @@
 //! What is asked of a cluster outside of any membership: topics, offsets, a look at records. Each question runs on a thread
-//! that may block, with a client of its own that ends with it.
+//! that may block, with a client of its own that ends with it; only the one that is asked for spans is kept.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
@@ -10,6 +11,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as Asked, TopicReplicat
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tokio::sync::Mutex;
 
 use super::client::{Client, Properties};
 use super::raw::{Events, Polled};
@@ -22,11 +24,13 @@ const NO_GROUP: &str = "till-ask";
 
 pub(super) struct Admin {
     properties: Properties,
+    /// Asked for spans again and again, by whoever reads metrics: kept, with one question at a time.
+    spans: Arc<Mutex<Option<BaseConsumer<Client>>>>,
 }
 
 impl Admin {
     pub(super) fn new(properties: Properties) -> Self {
-        Admin { properties }
+        Admin { properties, spans: Arc::default() }
     }
 
     pub(super) async fn create_topics(&self, topics: Vec<NewTopic>) -> Result<Vec<String>, Error> {
@@ -61,7 +65,7 @@ impl Admin {
     }
 
     pub(super) async fn spans(&self, partitions: Vec<Partition>) -> Result<BTreeMap<Partition, Span>, Error> {
-        let question = move |consumer: &BaseConsumer<Client>| {
+        let question = move |consumer: &BaseConsumer<Client>| -> Result<_, KafkaError> {
             let mut spans = BTreeMap::new();
             for partition in partitions {
                 match positions::span(consumer, &partition) {
@@ -74,7 +78,17 @@ impl Admin {
             }
             Ok(spans)
         };
-        self.ask(NO_GROUP, question).await
+        let (properties, mut kept) = (self.properties.clone(), Arc::clone(&self.spans).lock_owned().await);
+        let asked = move || {
+            let consumer = match kept.take() {
+                Some(consumer) => consumer,
+                None => properties.asker(NO_GROUP)?,
+            };
+            let spans = question(&consumer).map_err(|error| failure::of(&error))?;
+            *kept = Some(consumer);
+            Ok(spans)
+        };
+        tokio::task::spawn_blocking(asked).await.map_err(|_| Error::Closed)?
     }
 
     pub(super) async fn committed(&self, group: &str, partitions: Vec<Partition>) -> Result<Vec<Commit>, Error> {

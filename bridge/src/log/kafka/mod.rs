@@ -169,7 +169,10 @@ impl Member {
 
     fn own(&self, partitions: &[Partition]) {
         self.owned.lock().expect("no holder panics").extend(partitions.iter().cloned());
-        self.flow().assigned.extend(partitions.iter().cloned());
+        let mut flow = self.flow();
+        flow.assigned.extend(partitions.iter().cloned());
+        // A pause that came after the partition had gone was of an earlier life of it.
+        flow.paused.retain(|paused| !partitions.contains(paused));
     }
 
     fn owns(&self, partition: &Partition) -> bool {
