@@ -84,7 +84,7 @@ pub struct Up {
     #[command(flatten)]
     pub world: World,
     /// Brokers of a real Kafka; the embedded log without it
-    #[arg(long, value_name = "HOST:PORT,…", env = "KAFKA", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "HOST:PORT,…")]
     pub kafka: Option<String>,
     /// Copies that a real Kafka keeps of each record
     #[arg(long, value_name = "COUNT", env = "KAFKA_REPLICATION", default_value_t = 1)]

@@ -140,5 +140,8 @@ pub async fn topics(place: &Where, command: Topics) -> Result<(), Error> {
 
 /// Creates the topics that are missing.
 pub async fn apply(config: &Config) -> Result<bridge::topics::Report, Error> {
-    bridge::topics::apply(config).await.map_err(|error| Error::Part { part: "the log", reason: error.to_string() })
+    let brokers = config.bootstrap_servers().unwrap_or_default();
+    let reason =
+        |error| format!("{error}\n  remedy: start it at {brokers}, or leave --kafka out to use the embedded log");
+    bridge::topics::apply(config).await.map_err(|error| Error::Part { part: "Kafka", reason: reason(error) })
 }
