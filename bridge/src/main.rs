@@ -52,7 +52,7 @@ Examples:
   # with Kafka, where the documents name it
   KAFKA=localhost:9092 till-bridge --sources sources.yaml --ingress-tokens tokens/push
 
-Exit codes: 0 drained and stopped, 64 wrong documents or options, 69 the log is not to be had.
+Exit codes: 0 drained and stopped, 64 wrong documents or options, 69 the log is not to be had, 70 a source broke.
 Logs: RUST_LOG=bridge=debug; LOG_FORMAT=json for machines.";
 
 fn main() -> ExitCode {

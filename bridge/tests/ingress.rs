@@ -255,6 +255,26 @@ async fn a_push_is_turned_away_while_the_log_is_away() {
     .await;
 }
 
+#[tokio::test]
+async fn a_push_that_broke_off_wakes_its_sender_and_a_bad_one_does_not() {
+    use tokio::io::AsyncWriteExt as _;
+    local(async {
+        let house = House::open().await;
+        refused(&house.post("/topics/payment", "old-payment", HeaderMap::new(), "{}").await, 400, "specversion");
+        assert_eq!(*house.notices.borrow(), []);
+        let mut stream = tokio::net::TcpStream::connect(house.address).await.unwrap();
+        let head = "POST / HTTP/1.1\r\nhost: b\r\nauthorization: Bearer old-payment\r\ncontent-length: 100\r\n\r\nhalf";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while *house.notices.borrow() != [Notice::TurnedAway { topic: "payment".into() }] {
+            assert!(Instant::now() < deadline, "{:?}", house.notices.borrow());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
 // promise: BRIDGE: a sink is woken after a push had to be refused
 #[tokio::test]
 async fn a_sender_that_does_not_wait_for_the_answer_is_woken_later() {

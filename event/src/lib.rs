@@ -186,6 +186,23 @@ fn required(name: &'static str, value: Option<String>) -> Result<String, Malform
     value.filter(|value| !value.is_empty()).ok_or(Malformed::Missing(name))
 }
 
+/// Whether an extension may be called so.
+pub fn is_extension_name(name: &str) -> bool {
+    let fixed = [
+        "specversion",
+        "id",
+        "source",
+        "type",
+        "subject",
+        "time",
+        "datacontenttype",
+        "dataschema",
+        "data",
+        "data_base64",
+    ];
+    is_attribute_name(name) && !fixed.contains(&name)
+}
+
 /// CloudEvents 1.0, "Naming Conventions": lower-case ASCII letters and digits. The recommended 20 characters are no bound.
 fn is_attribute_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())

@@ -291,6 +291,12 @@ fn overrides(spec: &mut Fields, resolver: Resolver) -> BTreeMap<String, String> 
         extensions.extend(fields.fields("extensions").map(|mut own| own.entries()).unwrap_or_default());
         fields.finish();
     }
+    for name in extensions.keys().filter(|name| !event::is_extension_name(name)) {
+        spec.problem(
+            spec.line,
+            format!("`{name}` is no name of an extension: lower-case letters and digits, and no attribute's"),
+        );
+    }
     extensions
 }
 

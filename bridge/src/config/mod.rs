@@ -131,9 +131,21 @@ impl Config {
         let problems = Problems::of(file);
         for node in &documents {
             match documents::read(node, resolver, &problems) {
-                Some(Document::Source(source)) => self.sources.push(*source),
-                Some(Document::Ping(ping)) => self.pings.push(*ping),
-                Some(Document::Topic(topic)) => self.topics.push(topic),
+                Some(Document::Source(source)) => {
+                    let taken = self.sources.iter().any(|other| other.name == source.name);
+                    unique(taken, &source.name, node.line, &problems);
+                    self.sources.push(*source);
+                }
+                Some(Document::Ping(ping)) => {
+                    let same = |other: &Ping| (&other.name, &other.namespace) == (&ping.name, &ping.namespace);
+                    unique(self.pings.iter().any(same), &ping.name, node.line, &problems);
+                    self.pings.push(*ping);
+                }
+                Some(Document::Topic(topic)) => {
+                    let taken = self.topics.iter().any(|other| other.name == topic.name);
+                    unique(taken, &topic.name, node.line, &problems);
+                    self.topics.push(topic);
+                }
                 None => {}
             }
         }
@@ -171,6 +183,13 @@ impl Config {
         let (_, _, first) = all.next()?;
         let (file, line, _) = all.find(|(_, _, servers)| *servers != first)?;
         Some(problem(file, line, "documents with different bootstrapServers need one bridge each"))
+    }
+}
+
+/// Metrics, event ids and refs go by the name.
+fn unique(taken: bool, name: &str, line: usize, problems: &Problems) {
+    if taken {
+        problems.push(line, format!("another document of this kind is called `{name}`"));
     }
 }
 

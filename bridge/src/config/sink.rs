@@ -84,6 +84,9 @@ fn joined(base: Option<String>, uri: Option<&str>) -> Result<Url, String> {
 
 fn checked(spec: &Fields, line: usize, name: &str, url: Result<Url, String>) -> Option<Sink> {
     let url = url.and_then(|url| match url.scheme() {
+        _ if !url.username().is_empty() || url.password().is_some() => {
+            Err("the sink's address holds credentials, which would be told with it; use a token's file".into())
+        }
         "http" if url.has_host() => Ok(url),
         "https" => Err(format!("`{url}`: TLS to sinks is not supported by this build")),
         _ => Err(format!("`{url}` is no HTTP address")),

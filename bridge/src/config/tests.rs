@@ -98,7 +98,35 @@ fn a_dead_letter_sink_must_exist() {
 
 #[test]
 fn two_sources_never_share_a_group() {
-    assert!(parse(&format!("{KAFKA_SOURCE}---\n{KAFKA_SOURCE}")).unwrap_err()[0].contains("one consumerGroup"));
+    let problems = parse(&format!("{KAFKA_SOURCE}---\n{KAFKA_SOURCE}")).unwrap_err().join("\n");
+    assert!(problems.contains("one consumerGroup") && problems.contains("another document of this kind"), "{problems}");
+}
+
+#[test]
+fn a_name_is_given_once_a_kind() {
+    let ping = "---\napiVersion: sources.knative.dev/v1\nkind: PingSource\nmetadata: { name: same }\nspec:\n  \
+                schedule: '* * * * *'\n  sink: { uri: 'http://h/' }\n";
+    let topic = "---\napiVersion: eventing.knative.dev/v1alpha1\nkind: KafkaSink\nmetadata: { name: same }\nspec: { topic: t, \
+                 bootstrapServers: [b:1] }\n";
+    assert!(parse(&format!("{ping}{topic}")).is_ok());
+    for twice in [ping, topic] {
+        let problems = parse(&format!("{twice}{twice}")).unwrap_err();
+        assert!(problems.len() == 1 && problems[0].contains("`same`"), "{problems:?}");
+    }
+}
+
+#[test]
+fn credentials_in_an_address_are_refused_and_not_told() {
+    let problems = parse(&KAFKA_SOURCE.replace("http://h/", "http://me:secret@h/")).unwrap_err().join("\n");
+    assert!(problems.contains("holds credentials") && !problems.contains("secret"), "{problems}");
+}
+
+#[test]
+fn the_name_of_an_extension_is_checked() {
+    for (name, fine) in [("colour", true), ("Colour", false), ("a-b", false), ("type", false)] {
+        let text = format!("{KAFKA_SOURCE}  ceOverrides: {{ extensions: {{ {name}: red }} }}\n");
+        assert_eq!(parse(&text).is_ok(), fine, "{name}");
+    }
 }
 
 #[test]
