@@ -1,6 +1,6 @@
 //! What a handler says: a status and body for the caller, facts for the world, and when it wants to be woken.
 
-use ::http::{HeaderName, HeaderValue, StatusCode};
+use ::http::StatusCode;
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -13,8 +13,6 @@ pub struct Answer {
     pub content_type: &'static str,
     /// For a client.
     pub body: Bytes,
-    /// More headers for a client (a cookie, a location).
-    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// What happened.
     pub facts: Vec<Fact>,
     /// The earliest instant at which something is due, in milliseconds since 1970.
@@ -60,7 +58,6 @@ impl Answer {
             status: StatusCode::NO_CONTENT,
             content_type: "",
             body: Bytes::new(),
-            headers: Vec::new(),
             facts: Vec::new(),
             wake_at_ms: None,
         }
@@ -84,12 +81,6 @@ impl Answer {
     /// Any status with JSON.
     pub fn json(status: StatusCode, body: &impl Serialize) -> Self {
         Answer { status, content_type: "application/json", body: json(body), ..Answer::no_content() }
-    }
-
-    /// The same with a header.
-    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
-        self
     }
 
     /// The same with more facts, in this order.

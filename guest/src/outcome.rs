@@ -40,7 +40,7 @@ impl Outcome {
 
     /// For a client: what the handler answered. Its wish to be woken goes to the bridge, with the push.
     pub fn of_command(answer: Answer) -> Self {
-        Outcome { headers: answer.headers, ..Outcome::new(answer.status, answer.content_type, answer.body) }
+        Outcome::new(answer.status, answer.content_type, answer.body)
     }
 
     /// For the bridge: the reply, or nothing.

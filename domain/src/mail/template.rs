@@ -189,14 +189,6 @@ impl Locale {
             _ => Locale::En,
         }
     }
-
-    /// Its BCP 47 tag.
-    pub fn tag(self) -> &'static str {
-        match self {
-            Locale::En => "en",
-            Locale::De => "de",
-        }
-    }
 }
 
 #[cfg(test)]
