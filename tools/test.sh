@@ -14,8 +14,13 @@ export TILL_TEST_SKIPPED=$out/skipped
 # Where the server's own user may go, whoever owns this checkout.
 postgres=$(mktemp -d "${TMPDIR:-/tmp}/till-postgres.XXXXXX")
 
-# Below the range that the kernel gives out to others.
-port() { echo $((20000 + RANDOM % 12000)); }
+# A port that nobody listens on, nor on the next one, below those that the kernel gives out to clients.
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+port() {
+  local port
+  while port=$((20000 + RANDOM % 12000)); listens "$port" || listens $((port + 1)); do :; done
+  echo "$port"
+}
 
 # Whether what a script starts is not on this machine (it ends with 3). Any other failure is ours, and ends the run.
 lacking() {
