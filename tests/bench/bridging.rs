@@ -147,7 +147,7 @@ fn sources(folder: &Path, kafka: &str, topics: &[&str], sink: &str) -> Result<Pa
         format!(
             "apiVersion: till.dev/v1\nkind: Source\nmetadata: {{ name: {topic} }}\nspec:\n  bootstrapServers: [\"{kafka}\"]\n  \
              consumerGroup: {topic}-bench\n  topics: [{topic}]\n  ordering: key\n  concurrency: {{ max: {CONNECTIONS} }}\n  \
-             reply: none\n  sink: {{ uri: \"{sink}\" }}\n"
+             reply: {{ none: true }}\n  sink: {{ uri: \"{sink}\" }}\n"
         )
     };
     let file = folder.join("sources.yaml");
