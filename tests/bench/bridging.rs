@@ -104,7 +104,7 @@ struct Sink {
 impl Sink {
     async fn start() -> Result<Sink> {
         let port = free_port()?;
-        let process = Measured::start(Command::new(std::env::current_exe()?).args(["sink", &port.to_string()]))?;
+        let process = Measured::start("sink", Command::new(std::env::current_exe()?).args(["sink", &port.to_string()]))?;
         let sink = Sink { _process: process, port };
         let url = sink.url("count");
         wait_until("the sink", Duration::from_secs(10), async || sink::get(&url).await.is_some()).await?;
@@ -133,7 +133,7 @@ impl Bridge {
         let sources = sources(folder.path(), &kafka.address(), topics, sink)?;
         let mut command = Command::new(BRIDGE);
         command.arg("--sources").arg(sources).args(["--log", "kafka", "--replica", "bench", "--listen"]);
-        let process = Measured::start(command.arg(format!("127.0.0.1:{port}")))?;
+        let process = Measured::start("bridge", command.arg(format!("127.0.0.1:{port}")))?;
         Ok(Bridge { process, port, _folder: folder })
     }
 
@@ -164,9 +164,8 @@ async fn throughput(report: &mut Report, kafka: &Kafka) -> Result<()> {
     let (before, begun) = (sink.count().await, Instant::now());
     let mut bridge = Bridge::start(kafka, &["bench"], &sink.url(""))?;
     let done = async || sink.count().await >= before + RECORDS;
-    wait_until("the last record", Duration::from_secs(120), done).await?;
+    bridge.process.wait_until("the last record", Duration::from_secs(120), done).await?;
     let took = begun.elapsed();
-    bridge.process.check_alive()?;
     let rate = RECORDS as f64 / took.as_secs_f64();
     report.add("bridge: records into the same sink, ordering key", rate, "records/s", None);
     report.add("bridge: rate against the plain load generator", rate / plain, "ratio", Some(Aim::AtLeast(0.5)));
@@ -185,8 +184,9 @@ fn plain_load(sink: &Sink) -> Result<f64> {
 async fn latency(report: &mut Report, kafka: &Kafka) -> Result<()> {
     let sink = Sink::start().await?;
     kafka.fill("steady", 1).await?;
-    let bridge = Bridge::start(kafka, &["steady"], &sink.url(""))?;
-    wait_until("the first delivery", Duration::from_secs(20), async || sink.count().await >= 1).await?;
+    let mut bridge = Bridge::start(kafka, &["steady"], &sink.url(""))?;
+    let first = async || sink.count().await >= 1;
+    bridge.process.wait_until("the first delivery", Duration::from_secs(20), first).await?;
     let log = kafka.log()?;
     let mut beat = tokio::time::interval(Duration::from_micros(1_000_000 / STEADY_PER_SECOND));
     for number in 0..STEADY_PER_SECOND * STEADY_SECONDS {
@@ -195,7 +195,8 @@ async fn latency(report: &mut Report, kafka: &Kafka) -> Result<()> {
         tokio::spawn(async move { log.append(vec![record("steady", number)]).await });
     }
     let all = 1 + STEADY_PER_SECOND * STEADY_SECONDS;
-    wait_until("the last delivery", Duration::from_secs(20), async || sink.count().await >= all).await?;
+    let last = async || sink.count().await >= all;
+    bridge.process.wait_until("the last delivery", Duration::from_secs(20), last).await?;
     let metrics = bridge.metrics().await?;
     for (name, quantile) in [
         ("bridge: record timestamp to settled at 1,000/s, p50", 0.5),

@@ -55,7 +55,7 @@ fn start(folder: &Path, port: u16) -> Result<Measured> {
             command.env(format!("SPIN_VARIABLE_{function}_{token}").to_uppercase(), "bench");
         }
     }
-    Measured::start(command.env("SPIN_VARIABLE_JWKS", "{\"keys\":[]}").env("SPIN_VARIABLE_XPUB", "xpub-of-nobody"))
+    Measured::start("host", command.env("SPIN_VARIABLE_JWKS", "{\"keys\":[]}").env("SPIN_VARIABLE_XPUB", "xpub-of-nobody"))
 }
 
 async fn wake(folder: &Path) -> Result<Duration> {
@@ -67,8 +67,8 @@ async fn wake(folder: &Path) -> Result<Duration> {
 
 async fn first_answer(host: &mut Measured, port: u16) -> Result<()> {
     let url = format!("http://127.0.0.1:{port}/payment/health");
-    wait_until("the host's first answer", Duration::from_secs(10), async || sink::get(&url).await.is_some()).await?;
-    host.check_alive()
+    host.wait_until("the host's first answer", Duration::from_secs(10), async || sink::get(&url).await.is_some()).await?;
+    Ok(())
 }
 
 async fn requests(report: &mut Report, folder: &Path) -> Result<()> {
@@ -82,7 +82,7 @@ async fn requests(report: &mut Report, folder: &Path) -> Result<()> {
     let of_host = per_request(&host, &format!("http://127.0.0.1:{port}{path}")).await?;
     host.check_alive()?;
     let port = free_port()?;
-    let plain = Measured::start(Command::new(std::env::current_exe()?).args(["sink", &port.to_string()]))?;
+    let plain = Measured::start("sink", Command::new(std::env::current_exe()?).args(["sink", &port.to_string()]))?;
     let url = format!("http://127.0.0.1:{port}/count");
     wait_until("the plain server", Duration::from_secs(10), async || sink::get(&url).await.is_some()).await?;
     let of_plain = per_request(&plain, &url).await?;

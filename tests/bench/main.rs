@@ -21,15 +21,20 @@ fn main() -> Result<()> {
         ["load", target, connections, seconds] => {
             runtime.block_on(load(target, connections.parse()?, seconds.parse()?))
         }
-        [] => runtime.block_on(measure()),
-        _ => anyhow::bail!("usage: bench (it needs no arguments; `make bench` builds what it measures)"),
+        [] => runtime.block_on(measure(&["host", "bridge"])),
+        parts if parts.iter().all(|part| ["host", "bridge"].contains(part)) => runtime.block_on(measure(parts)),
+        _ => anyhow::bail!("usage: bench [host] [bridge] (`make bench` builds what it measures)"),
     }
 }
 
-async fn measure() -> Result<()> {
+async fn measure(parts: &[&str]) -> Result<()> {
     let mut report = Report::default();
-    hosting::measure(&mut report).await.context("the host's figures")?;
-    bridging::measure(&mut report).await.context("the bridge's figures")?;
+    if parts.contains(&"host") {
+        hosting::measure(&mut report).await.context("the host's figures")?;
+    }
+    if parts.contains(&"bridge") {
+        bridging::measure(&mut report).await.context("the bridge's figures")?;
+    }
     report.print();
     let json = serde_json::to_string_pretty(&report)?;
     std::fs::write("target/bench.json", &json).context("target/bench.json")?;

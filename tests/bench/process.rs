@@ -1,5 +1,7 @@
 //! A child process that is measured from outside: its CPU time and memory as the kernel counts them in /proc.
 
+use std::fs::File;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -8,21 +10,46 @@ use anyhow::{Context, Result, bail};
 /// Linux counts CPU time in ticks of 10 ms on every architecture that we run on (USER_HZ).
 const TICK: Duration = Duration::from_millis(10);
 
+/// Where the children's words go, one file a name.
+const LOGS: &str = "target/bench";
+
 /// A running child, killed when it is dropped.
 pub struct Measured {
     child: Child,
+    log: PathBuf,
 }
 
 impl Measured {
-    /// Starts a command whose output goes nowhere.
-    pub fn start(command: &mut Command) -> Result<Self> {
+    /// Starts a command, whose output goes to a file called `name` in target/bench.
+    pub fn start(name: &str, command: &mut Command) -> Result<Self> {
+        std::fs::create_dir_all(LOGS)?;
+        let log = PathBuf::from(LOGS).join(format!("{name}.log"));
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(File::create(&log)?)
             .spawn()
             .with_context(|| format!("cannot start {command:?}"))?;
-        Ok(Measured { child })
+        Ok(Measured { child, log })
+    }
+
+    /// As [`wait_until`], and ends at once when the process does.
+    pub async fn wait_until(
+        &mut self,
+        what: &str,
+        within: Duration,
+        mut holds: impl AsyncFnMut() -> bool,
+    ) -> Result<Duration> {
+        let mut ended = None;
+        let waited = wait_until(what, within, async || {
+            ended = self.child.try_wait().ok().flatten();
+            ended.is_some() || holds().await
+        });
+        let waited = waited.await.with_context(|| format!("{} tells more", self.log.display()))?;
+        match ended {
+            Some(status) => bail!("{what}: the process ended with {status}; {} tells more", self.log.display()),
+            None => Ok(waited),
+        }
     }
 
     /// User and system time of the process so far, to 10 ms.
@@ -53,7 +80,7 @@ impl Measured {
     /// Fails when the process has ended, which a benchmark never expects.
     pub fn check_alive(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
-            bail!("a measured process ended early: {status}");
+            bail!("a measured process ended early, with {status}; {} tells more", self.log.display());
         }
         Ok(())
     }
