@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use bridge::log::{Log, NewRecord, NewTopic};
 use bytes::Bytes;
 
-use crate::process::{Measured, free_port, wait_until};
+use crate::process::{Measured, free_pair, free_port, wait_until};
 use crate::report::{Aim, Report};
 use crate::sink;
 
@@ -43,7 +43,7 @@ struct Kafka {
 
 impl Kafka {
     fn start() -> Result<Kafka> {
-        let kafka = Kafka { port: free_port()?, folder: tempfile::tempdir()? };
+        let kafka = Kafka { port: free_pair()?, folder: tempfile::tempdir()? };
         kafka.tool("start")?;
         Ok(kafka)
     }
@@ -104,7 +104,8 @@ struct Sink {
 impl Sink {
     async fn start() -> Result<Sink> {
         let port = free_port()?;
-        let process = Measured::start("sink", Command::new(std::env::current_exe()?).args(["sink", &port.to_string()]))?;
+        let process =
+            Measured::start("sink", Command::new(std::env::current_exe()?).args(["sink", &port.to_string()]))?;
         let sink = Sink { _process: process, port };
         let url = sink.url("count");
         wait_until("the sink", Duration::from_secs(10), async || sink::get(&url).await.is_some()).await?;

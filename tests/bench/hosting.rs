@@ -55,7 +55,10 @@ fn start(folder: &Path, port: u16) -> Result<Measured> {
             command.env(format!("SPIN_VARIABLE_{function}_{token}").to_uppercase(), "bench");
         }
     }
-    Measured::start("host", command.env("SPIN_VARIABLE_JWKS", "{\"keys\":[]}").env("SPIN_VARIABLE_XPUB", "xpub-of-nobody"))
+    Measured::start(
+        "host",
+        command.env("SPIN_VARIABLE_JWKS", "{\"keys\":[]}").env("SPIN_VARIABLE_XPUB", "xpub-of-nobody"),
+    )
 }
 
 async fn wake(folder: &Path) -> Result<Duration> {
@@ -67,7 +70,8 @@ async fn wake(folder: &Path) -> Result<Duration> {
 
 async fn first_answer(host: &mut Measured, port: u16) -> Result<()> {
     let url = format!("http://127.0.0.1:{port}/payment/health");
-    host.wait_until("the host's first answer", Duration::from_secs(10), async || sink::get(&url).await.is_some()).await?;
+    host.wait_until("the host's first answer", Duration::from_secs(10), async || sink::get(&url).await.is_some())
+        .await?;
     Ok(())
 }
 

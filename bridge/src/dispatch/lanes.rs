@@ -17,20 +17,26 @@ pub struct Lanes {
     lanes: HashMap<LaneKey, Lane>,
     ready: VecDeque<LaneKey>,
     due: BTreeSet<(Millis, LaneKey)>,
-    /// Ready lanes of partitions that have to wait.
+    /// Lanes of partitions that have to wait.
     parked: BTreeMap<Slot, Vec<LaneKey>>,
+    /// How many deliveries of a partition are in stuck lanes.
+    stuck: BTreeMap<Slot, usize>,
 }
 
 #[derive(Debug)]
 struct Lane {
     queue: VecDeque<DeliveryId>,
     state: State,
+    /// Its head could not go on, and is not settled yet.
+    stuck: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    /// In `ready` or `parked`.
+    /// In `ready`.
     Ready,
+    /// In `parked`.
+    Parked,
     /// Its head is under way, or being written.
     Busy,
     /// Its head waits for its next attempt, in `due`.
@@ -43,9 +49,12 @@ impl Lanes {
     pub fn push(&mut self, key: LaneKey, id: DeliveryId) {
         let lane = self.lanes.entry(key).or_insert_with(|| {
             self.ready.push_back(key);
-            Lane { queue: VecDeque::with_capacity(1), state: State::Ready }
+            Lane { queue: VecDeque::with_capacity(1), state: State::Ready, stuck: false }
         });
         lane.queue.push_back(id);
+        if lane.stuck {
+            *self.stuck.entry(key.slot).or_default() += 1;
+        }
     }
 
     /// The head of the next lane that may go; the lane is busy from now on.
@@ -67,26 +76,34 @@ impl Lanes {
 
     /// Its head may go when its partition is let go on by [`Lanes::unpark`].
     pub fn park(&mut self, key: LaneKey) {
-        self.set(key, State::Ready);
+        self.set(key, State::Parked);
+        self.mark(key, true);
         self.parked.entry(key.slot).or_default().push(key);
     }
 
     pub fn unpark(&mut self, slot: Slot) {
-        self.ready.extend(self.parked.remove(&slot).unwrap_or_default());
+        for key in self.parked.remove(&slot).unwrap_or_default() {
+            self.set(key, State::Ready);
+            self.mark(key, false);
+            self.ready.push_back(key);
+        }
     }
 
     /// Its head is tried again at `due`.
     pub fn wait(&mut self, key: LaneKey, due: Millis) {
         self.set(key, State::Waiting(due));
+        self.mark(key, true);
         self.due.insert((due, key));
     }
 
     pub fn stop(&mut self, key: LaneKey, reason: String) {
         self.set(key, State::Stopped(reason));
+        self.mark(key, true);
     }
 
     /// Its head is settled: the next one may go.
     pub fn finish(&mut self, key: LaneKey) {
+        self.mark(key, false);
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         lane.queue.pop_front();
         if lane.queue.is_empty() {
@@ -127,6 +144,7 @@ impl Lanes {
         self.ready.retain(|key| key.slot != slot);
         self.due.retain(|(_, key)| key.slot != slot);
         self.parked.remove(&slot);
+        self.stuck.remove(&slot);
         forgotten
     }
 
@@ -138,14 +156,27 @@ impl Lanes {
     pub fn stopped(&self) -> impl Iterator<Item = (DeliveryId, &str)> {
         self.lanes.values().filter_map(|lane| match &lane.state {
             State::Stopped(reason) => Some((*lane.queue.front()?, reason.as_str())),
-            State::Ready | State::Busy | State::Waiting(_) => None,
+            State::Ready | State::Parked | State::Busy | State::Waiting(_) => None,
         })
+    }
+
+    /// How many deliveries of a partition are in lanes that do not move: their heads wait for a retry (or are tried again right
+    /// now), for room in the metadata, or for a person.
+    pub fn stuck(&self, slot: Slot) -> usize {
+        self.stuck.get(&slot).copied().unwrap_or(0)
     }
 
     fn set(&mut self, key: LaneKey, state: State) {
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.state = state;
         }
+    }
+
+    fn mark(&mut self, key: LaneKey, stuck: bool) {
+        let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.stuck != stuck) else { return };
+        lane.stuck = stuck;
+        let count = self.stuck.entry(key.slot).or_default();
+        *count = if stuck { *count + lane.queue.len() } else { *count - lane.queue.len() };
     }
 }
 
@@ -198,6 +229,29 @@ mod tests {
         lanes.stop(A, "no topic".into());
         assert_eq!(lanes.stopped().collect::<Vec<_>>(), [(DeliveryId(1), "no topic")]);
         assert_eq!(take(&mut lanes), Some(3));
+    }
+
+    #[test]
+    fn what_cannot_move_is_counted_by_partition() {
+        let mut lanes = lanes();
+        let stuck = |lanes: &Lanes| [lanes.stuck(A.slot), lanes.stuck(B.slot)];
+        take(&mut lanes);
+        assert_eq!(stuck(&lanes), [0, 0]);
+        lanes.wait(A, 100);
+        lanes.push(A, DeliveryId(4));
+        assert_eq!(stuck(&lanes), [3, 0]);
+        lanes.wake_due(100);
+        take(&mut lanes);
+        assert_eq!(stuck(&lanes), [3, 0], "it may fail again");
+        lanes.finish(A);
+        assert_eq!(stuck(&lanes), [0, 0]);
+        lanes.park(B);
+        assert_eq!(stuck(&lanes), [0, 1]);
+        lanes.unpark(B.slot);
+        lanes.stop(A, "no topic".into());
+        assert_eq!(stuck(&lanes), [2, 0]);
+        lanes.forget(A.slot);
+        assert_eq!(stuck(&lanes), [0, 0]);
     }
 
     #[test]

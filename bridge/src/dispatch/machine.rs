@@ -23,7 +23,7 @@ pub struct Machine<R> {
     next_id: u64,
     in_flight: usize,
     bytes: usize,
-    /// All partitions are paused because memory is full.
+    /// No records are taken because memory is full.
     full: bool,
     draining: bool,
 }
@@ -346,16 +346,18 @@ impl<R: Clone> Machine<R> {
         }
     }
 
-    /// Pauses partitions that hold too much, and resumes them at half of it, so that it does not flutter.
+    /// Memory is full until half of it is free. A partition is paused only while much of what it holds cannot move, so that it
+    /// leaves room for the others; never because records come faster than the sink takes them, since a log forgets what it
+    /// has fetched of a paused partition and fetches it again.
     fn balance(&mut self, actions: &mut Vec<Action<R>>) {
         let over = |part: usize| {
             self.deliveries.len() >= self.policy.records_max / part || self.bytes >= self.policy.bytes_max / part
         };
         self.full = if self.full { over(2) } else { over(1) };
-        let most = self.policy.records_per_partition_max;
+        let most = self.policy.stuck_per_partition_max;
         for (slot, partition) in &mut self.partitions {
-            let open = partition.offsets.open();
-            let pause = self.full || open >= if partition.paused { (most / 2).max(1) } else { most };
+            let stuck = self.lanes.stuck(*slot);
+            let pause = stuck >= if partition.paused { (most / 2).max(1) } else { most };
             if pause != partition.paused {
                 partition.paused = pause;
                 actions.push(if pause { Action::Pause(*slot) } else { Action::Resume(*slot) });

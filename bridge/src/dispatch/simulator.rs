@@ -49,7 +49,7 @@ fn policy(chance: &mut fastrand::Rng) -> Policy {
     Policy {
         ordering: [Ordering::Key, Ordering::Partition, Ordering::None][chance.usize(..3)],
         in_flight_max: chance.usize(1..12),
-        records_per_partition_max: chance.usize(1..60),
+        stuck_per_partition_max: chance.usize(1..60),
         records_max: chance.usize(20..120),
         bytes_max: chance.usize(200..2_000),
         retry: Retry {
@@ -195,7 +195,8 @@ impl World {
             .filter(|(_, shelf)| shelf.read.is_some() && !shelf.paused)
             .map(|(slot, _)| *slot)
             .collect();
-        let Some(slot) = self.pick(&open) else { return };
+        // A source whose memory is full takes nothing at all.
+        let Some(slot) = self.pick(&open).filter(|_| !self.machine.is_full()) else { return };
         let shelf = &self.shelves[&slot];
         let at = shelf.read.expect("only assigned shelves were picked");
         let Some(record) = shelf.records.iter().find(|record| record.offset >= at).copied() else {

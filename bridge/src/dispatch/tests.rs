@@ -9,7 +9,7 @@ fn policy() -> Policy {
     Policy {
         ordering: Ordering::Key,
         in_flight_max: 10,
-        records_per_partition_max: 10,
+        stuck_per_partition_max: 10,
         records_max: 100,
         bytes_max: 1_000,
         retry: Retry {
@@ -140,18 +140,42 @@ fn when_the_metadata_would_not_fit_the_partition_waits() {
 
 // promise: BRIDGE: the consumer is paused when memory is full, and goes on at half
 #[test]
-fn a_full_partition_is_paused_and_goes_on_at_half() {
-    let mut bench = Bench::new(Policy { in_flight_max: 1, ..policy() });
+fn full_memory_takes_no_more_until_half_of_it_is_free() {
+    let mut bench = Bench::new(Policy { in_flight_max: 1, records_max: 10, bytes_max: 10_000, ..policy() });
     let mut id = sent(&bench.record(ONE, 0, 0)).unwrap();
-    let paused = (1..10).any(|offset| bench.record(ONE, offset, offset as u64).contains(&Action::Pause(ONE)));
-    assert!(paused);
-    let mut settled = 0;
-    loop {
-        let actions = bench.answer(id, Verdict::Settled);
-        settled += 1;
-        if actions.contains(&Action::Resume(ONE)) {
-            return assert_eq!(settled, 6);
-        }
-        id = sent(&actions).unwrap();
+    for offset in 1..10 {
+        assert!(!bench.machine.is_full());
+        assert_eq!(bench.record(ONE, offset, offset as u64), [], "a partition that moves is not paused");
     }
+    let mut settled = 0;
+    while bench.machine.is_full() {
+        id = sent(&bench.answer(id, Verdict::Settled)).unwrap();
+        settled += 1;
+    }
+    assert_eq!(settled, 6);
+}
+
+#[test]
+fn a_partition_that_is_stuck_is_paused_before_it_fills_the_memory() {
+    let mut bench = Bench::new(Policy { bytes_max: 10_000, ..policy() });
+    let id = sent(&bench.record(ONE, 0, 0)).unwrap();
+    assert_eq!(bench.answer(id, Verdict::Unwritable("no topic".into())), []);
+    (1..9).for_each(|offset| assert_eq!(bench.record(ONE, offset, 0), []));
+    assert_eq!(bench.record(ONE, 9, 0), [Action::Pause(ONE)]);
+    assert!(sent(&bench.record(ONE, 10, 1)).is_some() && !bench.machine.is_full());
+    assert!(sent(&bench.record(TWO, 0, 0)).is_some());
+}
+
+#[test]
+fn a_partition_that_moves_again_goes_on() {
+    let mut bench = Bench::new(policy());
+    let id = sent(&bench.record(ONE, 0, 0)).unwrap();
+    bench.answer(id, Verdict::Failed { answered: true, retry_after: None });
+    let paused = (1..10).any(|offset| bench.record(ONE, offset, 0).contains(&Action::Pause(ONE)));
+    assert!(paused);
+    bench.now += 1_000;
+    let actions = bench.step(Input::Tick);
+    assert!(!actions.contains(&Action::Resume(ONE)), "the retry may fail as well");
+    let actions = bench.answer(sent(&actions).unwrap(), Verdict::Settled);
+    assert!(actions.contains(&Action::Resume(ONE)), "{actions:?}");
 }

@@ -101,7 +101,7 @@ impl Hop {
         Policy {
             ordering: self.source.ordering,
             in_flight_max: self.source.in_flight_max,
-            records_per_partition_max: 256,
+            stuck_per_partition_max: 256,
             records_max: 2_048,
             bytes_max: 4 << 20,
             retry: delivery.retry.clone(),
