@@ -11,7 +11,7 @@ pub fn root() -> PathBuf {
 pub fn sources() -> Vec<(String, String)> {
     let root = root();
     let mut found = Vec::new();
-    for room in ["event", "domain", "guest", "functions", "bridge", "host", "till", "tests"] {
+    for room in ["event", "domain", "guest", "functions", "bridge", "host", "till", "tests", "knative"] {
         collect(&root, &root.join(room), &mut found);
     }
     found.sort();
