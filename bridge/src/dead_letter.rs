@@ -12,7 +12,7 @@ use crate::log::{NewRecord, Record};
 const DATA_BYTES_MAX: usize = 1_024;
 
 /// Why a record was given up.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Reason {
     pub code: u16,
     pub data: Bytes,
@@ -20,8 +20,7 @@ pub struct Reason {
 
 impl Reason {
     pub fn of(outcome: &Outcome) -> Self {
-        let data = outcome.data();
-        Reason { code: outcome.code(), data: data.slice(..data.len().min(DATA_BYTES_MAX)) }
+        Reason { code: outcome.code(), data: outcome.data() }
     }
 }
 
@@ -38,7 +37,7 @@ pub fn record_of(
     let mut add = |name: &str, value: String| headers.push((name.to_owned(), Some(value.into())));
     add("knativeerrordest", source.sink.url.to_string());
     add("knativeerrorcode", reason.code.to_string());
-    add("knativeerrordata", BASE64.encode(&reason.data));
+    add("knativeerrordata", BASE64.encode(reason.data.get(..DATA_BYTES_MAX).unwrap_or(&reason.data)));
     add("tillattempts", attempts.to_string());
     add("tillrecordtime", record.timestamp_ms.unwrap_or_default().to_string());
     add("tillgivenuptime", now_ms.to_string());
@@ -84,6 +83,9 @@ mod tests {
     #[test]
     fn at_most_1024_bytes_of_the_answer_are_kept() {
         let reason = Reason::of(&Outcome::Lost("x".repeat(5_000)));
-        assert_eq!(reason.data.len(), DATA_BYTES_MAX);
+        let letter = record_of("dead", &testing::source(""), &testing::record("orders", 2, 9), 1, &reason, 0);
+        let data =
+            letter.headers.iter().find(|(name, _)| name == "knativeerrordata").and_then(|(_, data)| data.clone());
+        assert_eq!(BASE64.decode(data.unwrap()).unwrap().len(), DATA_BYTES_MAX);
     }
 }

@@ -21,6 +21,7 @@ mod http;
 pub mod ingress;
 pub mod log;
 mod metrics;
+mod nest;
 mod ping;
 mod reply;
 mod request;

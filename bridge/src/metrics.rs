@@ -16,6 +16,10 @@ pub struct Metrics {
     pub dead_letters: Cell<u64>,
     pub dropped: Cell<u64>,
     pub replies: Cell<u64>,
+    /// Answers and failures that callers were told, and callers who could not be reached.
+    pub answers: Cell<u64>,
+    pub failures_told: Cell<u64>,
+    pub unanswered: Cell<u64>,
     pub commits: Cell<u64>,
     pub commit_failures: Cell<u64>,
     pub rebalances: Cell<u64>,
@@ -76,13 +80,18 @@ impl Page {
 
     /// The counters of all sources, by name.
     pub fn sources(&mut self, sources: &[(String, std::rc::Rc<Metrics>)]) {
-        let counters: [Reading<Metrics>; 10] = [
+        let counters: [Reading<Metrics>; 13] = [
             (("till_records_total", "counter", "Records read"), |m| m.records.get() as f64),
             (("till_skipped_total", "counter", "Records that the source does not want"), |m| m.skipped.get() as f64),
             (("till_settled_total", "counter", "Records delivered and settled"), |m| m.settled.get() as f64),
             (("till_dead_letters_total", "counter", "Dead letters written"), |m| m.dead_letters.get() as f64),
             (("till_dropped_total", "counter", "Records given up without a dead letter"), |m| m.dropped.get() as f64),
             (("till_replies_total", "counter", "Events written as replies"), |m| m.replies.get() as f64),
+            (("till_answers_total", "counter", "Answers written for callers who wait"), |m| m.answers.get() as f64),
+            (("till_failures_told_total", "counter", "Refusals and failures told to callers who wait"), |m| {
+                m.failures_told.get() as f64
+            }),
+            (("till_unanswered_total", "counter", "Callers who could not be reached"), |m| m.unanswered.get() as f64),
             (("till_commits_total", "counter", "Commits of offsets, replies and dead letters"), |m| {
                 m.commits.get() as f64
             }),

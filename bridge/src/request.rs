@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::config::{KeyType, Source};
 use crate::log::Record;
+use crate::nest;
 
 /// Headers and body of one `POST`, without its token.
 #[derive(Debug, Clone)]
@@ -60,6 +61,7 @@ fn wrapped(source: &Source, record: &Record) -> Event {
     event.time =
         record.timestamp_ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map(|time| time.to_string());
     event.data = record.value.clone();
+    event.datacontenttype = nest::content_type(&record.headers, record.value.as_ref()).map(str::to_owned);
     if let Some(key) = &record.key {
         let key = key_text(source.key_type, key);
         event.extensions.insert("partitionkey".into(), key.clone());

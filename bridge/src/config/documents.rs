@@ -11,6 +11,7 @@ use super::sink::{Resolver, Sink};
 use super::yaml::Node;
 use crate::dispatch::Ordering;
 use crate::log::{Initial, NewTopic};
+use crate::nest;
 
 /// Topics + filter → sink, with a policy.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Source {
     pub sink: Sink,
     pub delivery: Delivery,
     pub reply: Reply,
+    /// Patterns of the topics where callers may await an answer.
+    pub answer_topics: Vec<String>,
     pub token_file: Option<PathBuf>,
     /// `ceOverrides.extensions`.
     pub extensions: BTreeMap<String, String>,
@@ -181,6 +184,7 @@ fn source(
         filter: Filter::All(Vec::new()),
         delivery: Delivery::read(spec.fields("delivery"), dialect),
         reply: Reply::None,
+        answer_topics: nest::default_topics(),
         token_file: metadata.token_file,
         extensions: overrides(spec, resolver),
         sink: sink?,
@@ -209,26 +213,39 @@ fn own_fields(spec: &mut Fields, source: &mut Source, problems: &Problems) {
     if let Some(instant) = spec.parsed::<jiff::Timestamp>("startAt", "an RFC 3339 instant") {
         source.initial = Initial::At(instant.as_millisecond());
     }
-    source.reply = reply(spec);
+    if let Some(fields) = spec.fields("reply") {
+        source.reply = reply(spec, source, fields);
+    }
 }
 
-fn reply(spec: &mut Fields) -> Reply {
-    let Some(mut fields) = spec.fields("reply") else { return Reply::None };
+fn reply(spec: &mut Fields, source: &mut Source, mut fields: Fields) -> Reply {
     let by_type = fields.parsed::<bool>("byType", "true or false") == Some(true);
     let none = fields.parsed::<bool>("none", "true or false") == Some(true);
     let (topic, types) = (fields.text("topic"), fields.texts("types"));
-    fields.unsupported("topics", "requests of NestJS clients are not answered by this build");
+    let answers = fields.optional_texts("topics");
     let line = fields.line;
+    for pattern in answers.iter().flatten().filter(|pattern| !is_pattern(pattern)) {
+        fields.problem(
+            line,
+            format!("`{pattern}` in `{}` is no topic's name, where * is any text", fields.name("topics")),
+        );
+    }
     fields.finish();
+    source.answer_topics = answers.clone().unwrap_or_else(nest::default_topics);
     match (by_type, topic, none) {
         (true, None, false) => Reply::ByType { types },
         (false, Some(topic), false) => Reply::Topic { topic, types },
         (false, None, true) => Reply::None,
+        (false, None, false) if answers.is_some() => Reply::None,
         _ => {
             spec.problem(line, "`spec.reply` must have exactly one of byType: true, topic: NAME and none: true");
             Reply::None
         }
     }
+}
+
+fn is_pattern(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-*".contains(&byte))
 }
 
 fn broker(spec: &mut Fields) -> Vec<String> {

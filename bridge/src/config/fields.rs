@@ -112,6 +112,12 @@ impl<'a> Fields<'a> {
         items.into_iter().filter_map(|item| self.scalar(field, item)).collect()
     }
 
+    /// `None` when the field is absent: an empty list is not the same.
+    pub fn optional_texts(&mut self, field: &str) -> Option<Vec<String>> {
+        let is_there = self.rest.iter().any(|(name, node)| name == field && node.value != Value::Null);
+        is_there.then(|| self.texts(field))
+    }
+
     /// Every entry of a mapping whose values are text.
     pub fn entries(&mut self) -> Vec<(String, String)> {
         let rest = std::mem::take(&mut self.rest);

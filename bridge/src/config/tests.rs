@@ -151,6 +151,20 @@ fn a_ping_is_checked_at_the_door() {
 }
 
 #[test]
+fn where_callers_may_await_an_answer_is_a_list_of_patterns() {
+    let source = KAFKA_SOURCE.replace("sources.knative.dev/v1", "till.dev/v1").replace("KafkaSource", "Source");
+    let read = |more: &str| parse(&format!("{source}{more}")).map(|mut config| config.sources.remove(0));
+    let topics = |more: &str| read(more).unwrap().answer_topics;
+    assert_eq!(topics(""), ["*.reply"]);
+    assert_eq!(topics("  reply: { byType: true }\n"), ["*.reply"]);
+    assert_eq!(topics("  reply: { topics: [a.*, b] }\n"), ["a.*", "b"]);
+    assert!(topics("  reply: { none: true, topics: [] }\n").is_empty());
+    assert_eq!(parse(KAFKA_SOURCE).unwrap().sources[0].answer_topics, ["*.reply"]);
+    let problems = read("  reply: { topics: ['a b', ''] }\n").unwrap_err();
+    assert!(problems.len() == 2 && problems[0].contains("spec.reply.topics"), "{problems:?}");
+}
+
+#[test]
 fn a_reply_goes_to_exactly_one_place() {
     let source = KAFKA_SOURCE.replace("sources.knative.dev/v1", "till.dev/v1").replace("KafkaSource", "Source");
     assert!(parse(&format!("{source}  reply: {{ byType: true, topic: t }}\n")).unwrap_err()[0].contains("exactly one"));

@@ -34,6 +34,8 @@ struct Delivery<R> {
     offset: i64,
     lane: LaneKey,
     bytes: usize,
+    /// Given up, it is told to whom waits, whatever else were to happen to it.
+    awaited: bool,
     attempts: u32,
     phase: Phase,
     record: R,
@@ -73,7 +75,9 @@ impl<R: Clone> Machine<R> {
                 self.gone(slot, actions);
                 self.partitions.insert(slot, Partition::new(next, metadata.as_deref()));
             }
-            Input::Record { slot, offset, key, bytes, record } => self.record(slot, offset, key, bytes, record),
+            Input::Record { slot, offset, key, bytes, awaited, record } => {
+                self.record(slot, offset, key, bytes, awaited, record);
+            }
             Input::Skipped { slot, offset } => self.skipped(slot, offset),
             Input::End { slot, next } => self.end(slot, next),
             Input::Answered { id, verdict } => self.answered(id, verdict, actions),
@@ -163,7 +167,7 @@ impl<R: Clone> Machine<R> {
         stopped.map(|(delivery, reason)| (delivery.slot, delivery.offset, reason.to_owned())).collect()
     }
 
-    fn record(&mut self, slot: Slot, offset: i64, key: Option<u64>, bytes: usize, record: R) {
+    fn record(&mut self, slot: Slot, offset: i64, key: Option<u64>, bytes: usize, awaited: bool, record: R) {
         let Some(partition) = self.partitions.get_mut(&slot) else { return };
         partition.changed();
         let Admission::New { attempts } = partition.offsets.admit(offset) else { return };
@@ -176,7 +180,8 @@ impl<R: Clone> Machine<R> {
         let id = DeliveryId(self.next_id);
         self.next_id += 1;
         self.bytes += bytes;
-        self.deliveries.insert(id, Delivery { slot, offset, lane, bytes, attempts, phase: Phase::Waiting, record });
+        let phase = Phase::Waiting;
+        self.deliveries.insert(id, Delivery { slot, offset, lane, bytes, awaited, attempts, phase, record });
         self.lanes.push(lane, id);
     }
 
@@ -258,7 +263,8 @@ impl<R: Clone> Machine<R> {
     fn give_up(&mut self, id: DeliveryId, reason: &str, actions: &mut Vec<Action<R>>) {
         let Some(delivery) = self.deliveries.get(&id) else { return };
         let (record, attempts) = (delivery.record.clone(), delivery.attempts);
-        match self.policy.on_exhausted {
+        let end = if delivery.awaited { OnExhausted::DeadLetter } else { self.policy.on_exhausted };
+        match end {
             OnExhausted::DeadLetter => {
                 self.begin_writing(id);
                 actions.push(Action::DeadLetter { id, record, attempts });

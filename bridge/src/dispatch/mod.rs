@@ -114,12 +114,13 @@ pub enum Input<R> {
         next: i64,
         metadata: Option<String>,
     },
-    /// `key` is the hash of the record's key.
+    /// `key` is the hash of the record's key; `awaited` says that its sender waits for an answer.
     Record {
         slot: Slot,
         offset: i64,
         key: Option<u64>,
         bytes: usize,
+        awaited: bool,
         record: R,
     },
     /// A record that the source does not want.
@@ -170,7 +171,7 @@ pub enum Action<R> {
     Cancel {
         id: DeliveryId,
     },
-    /// The record was given up: its dead letter has to be written.
+    /// The record was given up: its dead letter has to be written, or the answer that its sender awaits.
     DeadLetter {
         id: DeliveryId,
         record: R,

@@ -206,7 +206,7 @@ impl World {
         self.shelf(slot).read = Some(record.offset + 1);
         let Sample { offset, key, .. } = record;
         self.step(match record.wanted {
-            true => Input::Record { slot, offset, key, bytes: 10, record },
+            true => Input::Record { slot, offset, key, bytes: 10, awaited: offset % 5 == 0, record },
             false => Input::Skipped { slot, offset },
         });
     }

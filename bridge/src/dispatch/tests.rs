@@ -47,7 +47,7 @@ impl Bench {
     }
 
     fn record(&mut self, slot: Slot, offset: i64, key: u64) -> Vec<Action<&'static str>> {
-        self.step(Input::Record { slot, offset, key: Some(key), bytes: 100, record: "r" })
+        self.step(Input::Record { slot, offset, key: Some(key), bytes: 100, awaited: false, record: "r" })
     }
 
     fn answer(&mut self, id: DeliveryId, verdict: Verdict) -> Vec<Action<&'static str>> {

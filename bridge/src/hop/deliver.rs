@@ -4,14 +4,15 @@ use std::rc::Rc;
 
 use tokio::task::JoinError;
 
-use super::settle::Write;
+use super::settle::{Content, Write};
 use super::{Call, Running};
 use crate::answer::{Meaning, Outcome};
 use crate::config::Reply;
 use crate::dead_letter::{self, Reason};
 use crate::dispatch::{Action, DeliveryId, Input, Verdict};
-use crate::log::Record;
+use crate::log::{NewRecord, Record};
 use crate::metrics::add;
+use crate::nest::{self, Caller, Said, Unreachable, Unusable};
 use crate::{reply, request};
 
 impl Running<'_> {
@@ -25,17 +26,7 @@ impl Running<'_> {
                 }
             }
             Action::DeadLetter { id, record, attempts } => self.dead_letter(id, &record, attempts),
-            Action::Dropped { record, attempts, .. } => {
-                add(&self.hop.metrics.dropped, 1);
-                let (partition, offset) = (record.partition.to_string(), record.offset);
-                tracing::warn!(
-                    source = self.hop.source.name,
-                    partition,
-                    offset,
-                    attempts,
-                    "given up without a dead letter"
-                );
-            }
+            Action::Dropped { record, .. } => self.tell_dropped(&record),
             Action::Pause(slot) => self.control.pause(std::slice::from_ref(self.partitions.get(slot))),
             Action::Resume(slot) => self.control.resume(std::slice::from_ref(self.partitions.get(slot))),
         }
@@ -68,10 +59,12 @@ impl Running<'_> {
         if let Some(instant) = outcome.wake_at() {
             hop.around.wakes.ask(&hop.source.sink.name, instant);
         }
-        let meaning = outcome.meaning(hop.source.reply != Reply::None, now);
-        let verdict = match &meaning {
-            Meaning::Reply(events) => self.reply(id, events, &call.record),
-            meaning => meaning.verdict(),
+        let verdict = match (self.caller(&call.record), nest::said(&outcome)) {
+            (Some(caller), Some(said)) => self.answer(id, caller, said, &call.record),
+            _ => match outcome.meaning(hop.source.reply != Reply::None, now) {
+                Meaning::Reply(events) => self.reply(id, &events, &call.record),
+                meaning => meaning.verdict(),
+            },
         };
         match &verdict {
             Verdict::Settled => self.count_settled(&call.record),
@@ -94,18 +87,67 @@ impl Running<'_> {
     pub(super) fn reply(&mut self, id: DeliveryId, events: &[event::Event], record: &Rc<Record>) -> Verdict {
         match reply::records_of(&self.hop.source.reply, events) {
             Ok(records) => {
-                self.settling.push(Write { id, records, record: Rc::clone(record), dead_letter: false });
+                self.push(id, records, record, Content::Reply { answers: 0 });
                 Verdict::Reply
             }
             Err(reason) => Verdict::Unwritable(reason),
         }
     }
 
+    /// What was said is written to whom waits for it, and events are facts besides. A caller who cannot be reached has only
+    /// itself to blame: the sink has done its part.
+    fn answer(
+        &mut self,
+        id: DeliveryId,
+        caller: Result<Caller, Unreachable>,
+        said: Result<Said, Unusable>,
+        record: &Rc<Record>,
+    ) -> Verdict {
+        let Ok(Said { events, values }) = said else { return Verdict::Refused };
+        let policy = &self.hop.source.reply;
+        let mut records = match reply::records_of(policy, if *policy == Reply::None { &[] } else { &events }) {
+            Ok(records) => records,
+            Err(reason) => return Verdict::Unwritable(reason),
+        };
+        let answers = caller.map(|caller| caller.answers(values)).unwrap_or_else(|unreachable| {
+            self.tell_unanswered(record, &unreachable.to_string());
+            Vec::new()
+        });
+        if records.is_empty() && answers.is_empty() {
+            return Verdict::Settled;
+        }
+        let content = Content::Reply { answers: answers.len() };
+        records.extend(answers);
+        self.push(id, records, record, content);
+        Verdict::Reply
+    }
+
+    fn caller(&self, record: &Record) -> Option<Result<Caller, Unreachable>> {
+        nest::caller(&record.headers, &self.hop.source.answer_topics)
+    }
+
+    pub(super) fn tell_unanswered(&self, record: &Record, reason: &str) {
+        add(&self.hop.metrics.unanswered, 1);
+        let (partition, offset) = (record.partition.to_string(), record.offset);
+        tracing::warn!(source = self.hop.source.name, partition, offset, reason, "a caller cannot be answered");
+    }
+
+    /// What was given up is told to whom waits for it. Nobody does, mostly: then its dead letter is written.
     pub(super) fn dead_letter(&mut self, id: DeliveryId, record: &Rc<Record>, attempts: u32) {
         let now_ms = self.hop.around.clock.now_ms();
         let topic = self.hop.dead_letter_topic.as_deref().unwrap_or_default();
         let letter = dead_letter::record_of(topic, &self.hop.source, record, attempts, &self.reason, now_ms);
-        self.settling.push(Write { id, records: vec![letter], record: Rc::clone(record), dead_letter: true });
+        match self.caller(record) {
+            Some(Ok(caller)) => {
+                let otherwise = self.hop.dead_letter_topic.is_some().then_some(letter);
+                self.push(id, vec![caller.failure(&self.reason)], record, Content::Failure { otherwise });
+            }
+            _ => self.push(id, vec![letter], record, Content::DeadLetter),
+        }
+    }
+
+    fn push(&mut self, id: DeliveryId, records: Vec<NewRecord>, record: &Rc<Record>, content: Content) {
+        self.settling.push(Write { id, records, record: Rc::clone(record), content });
     }
 
     pub(super) fn count_settled(&self, record: &Record) {
@@ -115,6 +157,12 @@ impl Running<'_> {
         if let Some(timestamp_ms) = record.timestamp_ms {
             metrics.settled_after(now_ms.saturating_sub(timestamp_ms));
         }
+    }
+
+    pub(super) fn tell_dropped(&self, record: &Record) {
+        add(&self.hop.metrics.dropped, 1);
+        let (partition, offset) = (record.partition.to_string(), record.offset);
+        tracing::warn!(source = self.hop.source.name, partition, offset, "given up without a dead letter");
     }
 
     pub(super) fn tell_stop(&self, record: &Record, reason: &str) {

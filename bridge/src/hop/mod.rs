@@ -24,8 +24,8 @@ use crate::dispatch::{Action, DeliveryId, Input, METADATA_BYTES_MAX, Machine, Po
 use crate::http::Sender;
 use crate::log::{Alarm, Control, Feed, Group, Happening, Log, Record};
 use crate::metrics::{Metrics, add};
-use crate::request;
 use crate::wakes::Wakes;
+use crate::{nest, request};
 
 use leave::{Leaving, Stopping};
 use names::Partitions;
@@ -291,8 +291,9 @@ impl<'a> Running<'a> {
             return self.step(Input::Skipped { slot, offset });
         }
         let key = record.key.as_ref().map(|key| self.hasher.hash_one(key));
+        let awaited = matches!(nest::caller(&record.headers, &source.answer_topics), Some(Ok(_)));
         let bytes = record.size();
-        self.step(Input::Record { slot, offset, key, bytes, record: Rc::new(record) });
+        self.step(Input::Record { slot, offset, key, bytes, awaited, record: Rc::new(record) });
     }
 
     fn alarm(&mut self, alarm: Alarm) {

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Running;
 use super::names::commits;
-use crate::dispatch::{DeliveryId, Input, Slot};
+use crate::dispatch::{DeliveryId, Input, OnExhausted, Slot};
 use crate::log::{Error, NewRecord, Record};
 use crate::metrics::add;
 
@@ -30,7 +30,21 @@ pub struct Write {
     pub id: DeliveryId,
     pub records: Vec<NewRecord>,
     pub record: Rc<Record>,
-    pub dead_letter: bool,
+    pub content: Content,
+}
+
+/// What the records are.
+#[derive(Debug)]
+pub enum Content {
+    /// Events of a reply, and after them what the record's sender awaits.
+    Reply {
+        answers: usize,
+    },
+    /// That the record was given up, for its sender. `otherwise` is its dead letter, if the sender cannot be told.
+    Failure {
+        otherwise: Option<NewRecord>,
+    },
+    DeadLetter,
 }
 
 type Call = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
@@ -163,16 +177,29 @@ impl Running<'_> {
         self.alarms.remove("settle");
         add(&self.hop.metrics.commits, 1);
         for write in &batch.writes {
-            if write.dead_letter {
-                add(&self.hop.metrics.dead_letters, 1);
+            self.count_written(write);
+        }
+        self.step(Input::Written(batch.writes.iter().map(|write| write.id).collect()));
+    }
+
+    fn count_written(&self, write: &Write) {
+        let metrics = &self.hop.metrics;
+        match write.content {
+            Content::DeadLetter => {
+                add(&metrics.dead_letters, 1);
                 let (partition, offset) = (write.record.partition.to_string(), write.record.offset);
                 tracing::warn!(source = self.hop.source.name, partition, offset, "a dead letter was written");
-            } else {
-                add(&self.hop.metrics.replies, write.records.len());
+            }
+            Content::Failure { .. } => {
+                add(&metrics.failures_told, 1);
+                self.count_settled(&write.record);
+            }
+            Content::Reply { answers } => {
+                add(&metrics.replies, write.records.len() - answers);
+                add(&metrics.answers, answers);
                 self.count_settled(&write.record);
             }
         }
-        self.step(Input::Written(batch.writes.iter().map(|write| write.id).collect()));
     }
 
     /// Nothing of the batch is in the log: it is done again, without what can never be written.
@@ -181,11 +208,11 @@ impl Running<'_> {
         let Batch { mut writes, slots, metadata_len } = batch;
         match &error {
             Error::Record { index, reason, topic, .. } => match position(&writes, *index) {
-                Some(at) => {
+                Some((at, within)) => {
                     let write = writes.remove(at);
-                    let reason = format!("topic {topic}: {reason}");
-                    self.tell_stop(&write.record, &reason);
-                    self.step(Input::NotWritable { id: write.id, reason });
+                    if let Some(left) = self.not_writable(write, within, format!("topic {topic}: {reason}")) {
+                        writes.insert(at, left);
+                    }
                 }
                 None => self.settling.back_off(),
             },
@@ -202,6 +229,32 @@ impl Running<'_> {
         tracing::warn!(source = self.hop.source.name, %error, "the log did not take a commit");
         self.settling.put_back(writes);
         self.step(Input::NotCommitted(slots));
+    }
+
+    /// One record of a write will never be taken. A lane never stops because of where a caller wants its answer: what is left
+    /// to be written without it is answered.
+    fn not_writable(&mut self, mut write: Write, within: usize, reason: String) -> Option<Write> {
+        match write.content {
+            Content::Reply { answers } if within >= write.records.len() - answers => {
+                self.tell_unanswered(&write.record, &reason);
+                write.records.truncate(write.records.len() - answers);
+                write.content = Content::Reply { answers: 0 };
+                return Some(write);
+            }
+            Content::Failure { otherwise: Some(letter) } => {
+                self.tell_unanswered(&write.record, &reason);
+                return Some(Write { records: vec![letter], content: Content::DeadLetter, ..write });
+            }
+            Content::Failure { otherwise: None } if self.hop.source.delivery.on_exhausted == OnExhausted::Drop => {
+                self.tell_unanswered(&write.record, &reason);
+                self.tell_dropped(&write.record);
+                return Some(Write { records: Vec::new(), content: Content::Reply { answers: 0 }, ..write });
+            }
+            Content::Reply { .. } | Content::Failure { .. } | Content::DeadLetter => {}
+        }
+        self.tell_stop(&write.record, &reason);
+        self.step(Input::NotWritable { id: write.id, reason });
+        None
     }
 
     /// Commits what is settled before a partition goes, as far as the log is there.
@@ -226,13 +279,16 @@ fn records<'a>(writes: impl Iterator<Item = &'a Write>) -> Vec<NewRecord> {
     writes.flat_map(|write| write.records.iter().cloned()).collect()
 }
 
-/// Which of the writes holds the record at `index` of the call.
-fn position(writes: &[Write], index: usize) -> Option<usize> {
-    let mut end = 0;
-    writes.iter().position(|write| {
-        end += write.records.len();
-        index < end
-    })
+/// Which of the writes holds the record at `index` of the call, and at which place.
+fn position(writes: &[Write], index: usize) -> Option<(usize, usize)> {
+    let mut begin = 0;
+    let at = writes.iter().position(|write| {
+        let end = begin + write.records.len();
+        let found = index < end;
+        begin = if found { begin } else { end };
+        found
+    })?;
+    Some((at, index - begin))
 }
 
 #[cfg(test)]
@@ -250,14 +306,15 @@ mod tests {
             timestamp_ms: None,
         };
         let (records, record) = (vec![new; records], Rc::new(record("t", 0, 0)));
-        Write { id: DeliveryId(id), records, record, dead_letter: false }
+        Write { id: DeliveryId(id), records, record, content: Content::Reply { answers: 0 } }
     }
 
     #[test]
     fn the_record_that_was_refused_is_found_in_its_write() {
         let writes = [write(0, 2), write(1, 1), write(2, 3)];
         let found: Vec<_> = (0..7).map(|index| position(&writes, index)).collect();
-        assert_eq!(found, [Some(0), Some(0), Some(1), Some(2), Some(2), Some(2), None]);
+        let expected = [(0, 0), (0, 1), (1, 0), (2, 0), (2, 1), (2, 2)].map(Some);
+        assert_eq!((&found[..6], found[6]), (&expected[..], None));
     }
 
     #[test]

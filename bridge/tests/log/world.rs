@@ -201,7 +201,7 @@ fn broker() -> &'static Option<String> {
 }
 
 /// Says so loudly, where `make test` counts it, and fails where `CI=true`.
-fn skip(test: &str, lacks: &str) {
+pub fn skip(test: &str, lacks: &str) {
     eprintln!("SKIPPED {test}: {lacks}");
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} cannot be skipped in CI: {lacks}");
     if let Some(file) = std::env::var_os("TILL_TEST_SKIPPED") {

@@ -198,6 +198,11 @@ impl Transactions {
         if record.headers.iter().any(|(name, _)| name.contains('\0')) {
             return Ok(Err((Fault::Invalid, "a header's name holds a NUL".into())));
         }
+        // A partition may be new: what is believed of its topic is looked up again before it is refused.
+        let is_new = |(count, _): &(i32, Instant)| record.partition.is_some_and(|number| number >= *count);
+        if self.topics.get(&record.topic).is_some_and(is_new) {
+            self.topics.remove(&record.topic);
+        }
         let count = match self.partitions_of(&record.topic)? {
             Ok(count) => count,
             Err(refused) => return Ok(Err(refused)),
