@@ -86,11 +86,6 @@ impl Offsets {
         self.open.first().copied().unwrap_or(self.position)
     }
 
-    /// Read and not settled.
-    pub fn open(&self) -> usize {
-        self.open.len()
-    }
-
     /// Whether a commit would say something new.
     pub fn is_dirty(&self) -> bool {
         self.dirty
