@@ -24,7 +24,7 @@ struct Arguments {
     log: LogKind,
 
     /// The one address of ingress, health and metrics
-    #[arg(long, default_value_t = bridge::default_listen())]
+    #[arg(long, env = "TILL_LISTEN", default_value_t = bridge::default_listen())]
     listen: SocketAddr,
 
     /// How sink refs become addresses; without it, the cluster's DNS
@@ -34,6 +34,10 @@ struct Arguments {
     /// A folder with one file a topic, named after it: the tokens that may write the topic
     #[arg(long, value_name = "DIR")]
     ingress_tokens: Option<PathBuf>,
+
+    /// Creates the topics of the KafkaSink documents that are missing, before anything else
+    #[arg(long)]
+    create_topics: bool,
 
     /// This process's name, the same after a restart (a StatefulSet's pod name)
     #[arg(long, env = "HOSTNAME", default_value = "till-bridge")]
@@ -49,7 +53,7 @@ Examples:
   # without any broker: topics, groups and offsets in one file
   till-bridge --sources sources.yaml --log embedded:till.db --resolve 'http://127.0.0.1:3000/{name}'
 
-  # with Kafka, where the documents name it
+  # with Kafka, where the documents name it; `examples/` has a page for each thing that it does
   KAFKA=localhost:9092 till-bridge --sources sources.yaml --ingress-tokens tokens/push
 
 Exit codes: 0 drained and stopped, 64 wrong documents or options, 69 the log is not to be had, 70 a source broke.
@@ -80,9 +84,31 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
         drain: arguments.drain,
     };
     let config = Config::load(&options).map_err(Error::Config)?;
+    if arguments.create_topics {
+        create_topics(&config)?;
+    }
     let listen = arguments.listen;
     let listener = TcpListener::bind(listen).with_context(|| format!("the address {listen} cannot be used"))?;
     Ok(bridge::run(config, listener, terminated())?)
+}
+
+/// An embedded log has them anyway.
+fn create_topics(config: &Config) -> Result<(), Error> {
+    if config.log != LogKind::Kafka {
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = runtime.block_on(bridge::topics::apply(config))?;
+    tracing::info!(created = report.created.join(" "), "the topics are there");
+    for (topic, found, wanted) in report.different {
+        tracing::warn!(
+            topic,
+            found,
+            wanted,
+            "a topic has another number of partitions than its document, and keeps it"
+        );
+    }
+    Ok(())
 }
 
 async fn terminated() {

@@ -64,6 +64,7 @@ async fn live(
 ) -> Result<(), Error> {
     listener.set_nonblocking(true)?;
     let listener = TcpListener::from_std(listener)?;
+    let address = listener.local_addr()?;
     if matches!(config.log, LogKind::Embedded(_)) {
         topics::apply_to(&log, config.new_topics()).await?;
     }
@@ -82,7 +83,7 @@ async fn live(
     let ingress = ingress(&log, &config, &wakes, &clock);
     let server = Rc::new(Server { ingress, health: Health { members, wakes, log } });
     let serving = tokio::task::spawn_local(server::run(server, listener, closed));
-    tracing::info!(sources = config.sources.len(), pings = config.pings.len(), "the bridge is up");
+    tracing::info!(%address, sources = config.sources.len(), pings = config.pings.len(), "the bridge is up");
     let outcome = until_stopped(stop, &mut hops).await;
     tracing::info!("the bridge drains");
     halt.send_replace(true);
@@ -124,6 +125,8 @@ fn start_sources(config: &Config, around: &Surroundings, halted: &watch::Receive
     let (mut members, mut hops) = (Vec::new(), JoinSet::new());
     for source in &config.sources {
         let (questions, asked) = mpsc::unbounded_channel();
+        let (topics, sink) = (source.topics.join(" "), source.sink.url.as_str());
+        tracing::info!(source = source.name, topics, group = source.group, sink, "a source begins");
         let metrics = Rc::new(Metrics::default());
         let sender = sender(&source.sink, source.token_file.as_deref());
         // A plain KafkaSource's sink knows nothing of wakes, unless it asks for one.
