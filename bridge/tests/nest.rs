@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "nest/install.rs"]
+mod install;
 mod support;
 #[allow(dead_code)]
 #[path = "log/world.rs"]
@@ -20,7 +22,7 @@ use event::Event;
 use serde_json::{Value, json};
 use support::*;
 use tokio::runtime::Runtime;
-use world::{World, skip, unique};
+use world::{World, unique};
 
 /// A broker, and the folder with NestJS and the scripts that use it.
 struct Stage {
@@ -34,7 +36,7 @@ impl Stage {
     /// `None`, said loudly, where this machine has no Kafka or no Node.js.
     fn new(test: &str) -> Option<Stage> {
         let world = World::kafka()?;
-        let scripts = nest(test)?;
+        let scripts = scripts(test)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Some(Stage { log: world.open(), world, runtime, scripts })
     }
@@ -84,21 +86,12 @@ impl Stage {
     }
 }
 
-/// NestJS, once on this machine, and beside it the scripts of these tests.
-fn nest(test: &str) -> Option<PathBuf> {
-    let (project, target) = (Path::new(env!("CARGO_MANIFEST_DIR")), Path::new(env!("CARGO_TARGET_TMPDIR")));
-    let output = Command::new(project.join("../tools/nest.sh")).arg(target.join("nest")).output().unwrap();
-    match output.status.code() {
-        Some(0) => {}
-        Some(3) => {
-            skip(test, "Node.js 20 or later");
-            return None;
-        }
-        _ => panic!("nest.sh failed: {}", String::from_utf8_lossy(&output.stderr)),
-    }
-    let folder = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
+/// The folder of NestJS, and in it the scripts of these tests.
+fn scripts(test: &str) -> Option<PathBuf> {
+    let folder = install::nest(test)?;
     for script in ["client.mjs", "service.mjs", "keys.mjs"] {
-        std::fs::copy(project.join("tests/nest").join(script), folder.join(script)).unwrap();
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/nest").join(script);
+        std::fs::copy(from, folder.join(script)).unwrap();
     }
     Some(folder)
 }

@@ -1,0 +1,84 @@
+//! Every page of `examples/` is run as a stranger would run it: its commands are typed, and what it says you see is looked for.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../nest/install.rs"]
+mod install;
+mod page;
+mod shell;
+#[allow(dead_code)]
+#[path = "../log/world.rs"]
+mod world;
+
+use std::path::{Path, PathBuf};
+
+use page::Kind;
+use shell::Shell;
+use world::World;
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples")
+}
+
+/// Runs a page on the broker of this test run; nothing where there is none.
+fn run(name: &str) {
+    let Some(World::Kafka(broker)) = World::kafka() else { return };
+    let mut shell = Shell::new(&examples().join(name), &broker);
+    if shell.folder().join("package.json").exists() {
+        let Some(modules) = install::nest(&format!("the example {name}")) else { return };
+        std::os::unix::fs::symlink(modules.join("node_modules"), shell.folder().join("node_modules")).unwrap();
+    }
+    play(&mut shell);
+}
+
+/// Types a page from its beginning to its end.
+fn play(shell: &mut Shell) {
+    let page = std::fs::read_to_string(shell.folder().join("README.md")).unwrap();
+    let mut said = 0;
+    for block in page::blocks(&page) {
+        let text = &block.text;
+        match &block.kind {
+            Kind::Run => shell.run(text),
+            Kind::Terminal(terminal) => shell.open(terminal, text),
+            Kind::Says(terminal) => {
+                said += 1;
+                shell.expect(terminal.as_deref(), text);
+            }
+            Kind::File(file) => page::check_file(shell.folder(), file, &block),
+            Kind::Prose => {}
+        }
+    }
+    assert!(said > 0, "the page does not say what one sees");
+}
+
+// promise: BRIDGE: the examples run as their pages say
+#[test]
+fn plain_post() {
+    run("plain-post");
+}
+
+#[test]
+fn cloudevents_with_replies() {
+    run("cloudevents-with-replies");
+}
+
+#[test]
+fn key_order() {
+    run("key-order");
+}
+
+#[test]
+fn nestjs() {
+    run("nestjs");
+}
+
+#[test]
+fn every_example_is_run_by_a_test_and_listed() {
+    let tests = include_str!("main.rs");
+    let list = std::fs::read_to_string(examples().join("README.md")).unwrap();
+    for entry in std::fs::read_dir(examples()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
+        let name = entry.file_name().into_string().unwrap();
+        assert!(tests.contains(&format!("run(\"{name}\")")), "no test runs examples/{name}");
+        assert!(list.contains(&format!("[{name}]({name}/)")), "examples/README.md does not list {name}");
+    }
+}
