@@ -10,7 +10,9 @@
 #   tools/kafka.sh fetch                   the jars only
 #
 # Environment: TILL_TOOLS_DIR (jars; .till/tools/kafka), KAFKA_DATA_DIR (data and logs; .till/kafka), KAFKA_HEAP (256m),
-# KAFKA_OWNER (a process id: when that process has ended, the brokers are wiped).
+# KAFKA_OWNER (a process id: when that process has ended, the brokers are wiped), KAFKA_PROPERTIES (more lines for
+# server.properties), KAFKA_PROXIES (ports, one a broker, of proxies that stand before its second listener at PORT+5: clients
+# that begin there stay there).
 set -euo pipefail
 
 version=4.4.0
@@ -90,6 +92,15 @@ num.io.threads=2
 log.cleaner.dedupe.buffer.size=2097152
 log.cleaner.io.buffer.size=65536
 PROPERTIES
+  local proxies=(${KAFKA_PROXIES:-})
+  if [ -n "${proxies[*]}" ]; then
+    cat >>"$run/$id/server.properties" <<PROPERTIES
+listeners=PLAINTEXT://127.0.0.1:$own,PROXIED://127.0.0.1:$((own + 5)),CONTROLLER://127.0.0.1:$((own + 1))
+advertised.listeners=PLAINTEXT://127.0.0.1:$own,PROXIED://127.0.0.1:${proxies[id - 1]}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT
+PROPERTIES
+  fi
+  printf '%s\n' "${KAFKA_PROPERTIES:-}" >>"$run/$id/server.properties"
   cat >"$run/log4j2.properties" <<PROPERTIES
 status=error
 appender.out.type=Console

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bridge::log::Transactions;
 use bridge::{Config, Error, LogKind, Options};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,6 +47,11 @@ struct Arguments {
     /// How long calls under way may take at the end: 10s, 500ms
     #[arg(long, default_value = "10s", value_parser = duration)]
     drain: Duration,
+
+    /// Kafka transactions of replies, dead letters and offsets. `auto` does without where the cluster or its ACLs refuse them,
+    /// and says so; without them everything is written at least once
+    #[arg(long, default_value = "auto", value_parser = transactions)]
+    transactions: Transactions,
 }
 
 const EXAMPLES: &str = "\
@@ -82,6 +88,7 @@ fn start(arguments: Arguments) -> anyhow::Result<()> {
         ingress_tokens: arguments.ingress_tokens,
         replica: arguments.replica,
         drain: arguments.drain,
+        transactions: arguments.transactions,
     };
     let config = Config::load(&options).map_err(Error::Config)?;
     if arguments.create_topics {
@@ -136,6 +143,15 @@ fn log_kind(text: &str) -> Result<LogKind, String> {
         None if text == "kafka" => Ok(LogKind::Kafka),
         Some(("embedded", path)) if !path.is_empty() => Ok(LogKind::Embedded(path.into())),
         _ => Err("it is `kafka` or `embedded:PATH`".into()),
+    }
+}
+
+fn transactions(text: &str) -> Result<Transactions, String> {
+    match text {
+        "auto" => Ok(Transactions::Auto),
+        "required" => Ok(Transactions::Required),
+        "never" => Ok(Transactions::Never),
+        _ => Err("it is auto, required or never".into()),
     }
 }
 

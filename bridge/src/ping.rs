@@ -97,6 +97,7 @@ mod tests {
             ingress_tokens: None,
             replica: "r".into(),
             drain: Duration::ZERO,
+            transactions: crate::log::Transactions::Auto,
         };
         Config::parse(&[("p.yaml".into(), text)], &options, &|_| None).unwrap().pings.remove(0)
     }

@@ -51,7 +51,8 @@ pub fn open_log(config: &Config) -> Result<Log, Error> {
         LogKind::Embedded(path) => Log::embedded(path)?,
         LogKind::Kafka => {
             let servers = config.bootstrap_servers().unwrap_or_default();
-            Log::kafka(BTreeMap::from([("bootstrap.servers".into(), servers)]), &config.replica)?
+            let properties = BTreeMap::from([("bootstrap.servers".into(), servers)]);
+            Log::kafka_with(properties, &config.replica, config.transactions)?
         }
     })
 }

@@ -25,6 +25,7 @@ pub fn source(more: &str) -> Source {
         ingress_tokens: None,
         replica: "r".into(),
         drain: Duration::ZERO,
+        transactions: crate::log::Transactions::Auto,
     };
     let config = Config::parse(&[(PathBuf::from("s.yaml"), text)], &options, &|_| None).expect("the document is right");
     config.sources.into_iter().next().expect("it holds one source")

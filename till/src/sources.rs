@@ -46,6 +46,7 @@ fn read(
         ingress_tokens: Some(data.path("tokens/push")),
         replica: REPLICA.to_owned(),
         drain: DRAIN,
+        transactions: bridge::log::Transactions::Auto,
     };
     let value = |name: &str| environment.get(name).cloned().or_else(|| std::env::var(name).ok());
     Config::parse(&texts, &options, &value).map_err(problems)

@@ -17,7 +17,7 @@ pub use documents::{KeyType, Ping, Reply, Source, Topic};
 pub use fields::Problem;
 pub use sink::Sink;
 
-use crate::log::NewTopic;
+use crate::log::{NewTopic, Transactions};
 use documents::Document;
 use fields::Problems;
 use sink::Resolver;
@@ -36,6 +36,7 @@ pub struct Options {
     pub replica: String,
     /// How long a drain may take, at the end and when a partition goes.
     pub drain: Duration,
+    pub transactions: Transactions,
 }
 
 /// Which log the records live in.
@@ -57,6 +58,7 @@ pub struct Config {
     pub ingress_tokens: Option<PathBuf>,
     pub replica: String,
     pub drain: Duration,
+    pub transactions: Transactions,
 }
 
 impl Config {
@@ -92,6 +94,7 @@ impl Config {
             ingress_tokens: options.ingress_tokens.clone(),
             replica: options.replica.clone(),
             drain: options.drain,
+            transactions: options.transactions,
         };
         let mut problems = Vec::new();
         for (file, text) in texts {

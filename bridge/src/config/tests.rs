@@ -12,6 +12,7 @@ fn parse(text: &str) -> Result<Config, Vec<String>> {
         ingress_tokens: None,
         replica: "r".into(),
         drain: Duration::from_secs(1),
+        transactions: crate::log::Transactions::Auto,
     };
     let environment = |name: &str| match name {
         "KAFKA" => Some("k:9092".into()),

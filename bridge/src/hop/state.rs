@@ -15,6 +15,8 @@ pub struct State {
     pub sink: String,
     /// Whether the log has answered with partitions, or with none.
     pub assigned: bool,
+    /// Replies and offsets are written all or none; when not, at least once and one after the other.
+    pub transactional: bool,
     /// `open`, `waking`, `failing` or `paused`.
     pub gate: &'static str,
     pub in_flight: usize,
@@ -70,6 +72,7 @@ impl Running<'_> {
             group: hop.source.group.clone(),
             sink: hop.source.sink.to_string(),
             assigned: self.assigned,
+            transactional: self.control.is_transactional(),
             gate: match self.machine.gate() {
                 Look::Open => "open",
                 Look::Waking => "waking",

@@ -41,7 +41,16 @@ impl Log {
     /// A Kafka cluster, by librdkafka's properties (`bootstrap.servers` at least). `replica` is this process's name, the same
     /// after a restart. Returns at once: a cluster that is away is waited for.
     pub fn kafka(properties: BTreeMap<String, String>, replica: &str) -> Result<Log, Error> {
-        Ok(Log(Opened::Kafka(kafka::Cluster::open(properties, replica)?)))
+        Log::kafka_with(properties, replica, Transactions::Auto)
+    }
+
+    /// As [`Log::kafka`], where it is said whether there are to be transactions.
+    pub fn kafka_with(
+        properties: BTreeMap<String, String>,
+        replica: &str,
+        transactions: Transactions,
+    ) -> Result<Log, Error> {
+        Ok(Log(Opened::Kafka(kafka::Cluster::open(properties, replica, transactions)?)))
     }
 
     /// The log in the SQLite file at `path`, which is created when it is missing and locked for this process.
@@ -137,6 +146,14 @@ impl Control {
         match &self.0 {
             Member::Kafka(member) => member.settle(records, commits).await,
             Member::Embedded(member) => member.settle(records, commits).await,
+        }
+    }
+
+    /// Whether [`Control::settle`] is all or nothing. Where it is not, everything in it is written at least once.
+    pub fn is_transactional(&self) -> bool {
+        match &self.0 {
+            Member::Kafka(member) => member.is_transactional(),
+            Member::Embedded(_) => true,
         }
     }
 

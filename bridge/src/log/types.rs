@@ -163,6 +163,19 @@ pub enum Initial {
     At(i64),
 }
 
+/// Whether a cluster is written to in transactions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Transactions {
+    /// Where the cluster gives them; where it refuses them for good, records and offsets are written one after the other, at
+    /// least once, and that is said.
+    #[default]
+    Auto,
+    /// A cluster that refuses them is not written to.
+    Required,
+    /// Never.
+    Never,
+}
+
 /// Who reads what.
 #[derive(Debug, Clone)]
 pub struct Group {

@@ -62,6 +62,46 @@ async fn a_replica_that_comes_back_is_delivered_to_soon() {
     assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
 }
 
+// promise: BRIDGE: who stops leaves its group, and the others have its partitions at once
+#[tokio::test]
+async fn who_closes_leaves_its_partitions_to_the_others_at_once() {
+    let Some(world) = World::kafka() else { return };
+    let log = world.open();
+    let topic = topic(&log, 2).await;
+    let one = group(&[&topic], Initial::Earliest);
+    let mut two = one.clone();
+    two.replica = "replica-1".into();
+    let mut first = Member::join(&log, &one);
+    first.assigned().await;
+    let mut second = Member::join(&log, &two);
+    drop(first.revoked().await.release);
+    assert_eq!(second.assigned().await.len(), 1);
+    let began = Instant::now();
+    first.leave().await;
+    while !matches!(second.next().await, Happening::Assigned(positions) if positions.len() == 1) {}
+    println!("the others had its partitions after {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
+    second.leave().await;
+}
+
+// promise: BRIDGE: a bridge that was alone in its group and is started again goes on at once
+#[tokio::test]
+async fn who_was_alone_finds_its_place_again_without_a_rebalance() {
+    let Some(world) = World::kafka() else { return };
+    let log = world.open();
+    let topic = topic(&log, 2).await;
+    let group = group(&[&topic], Initial::Earliest);
+    let mut first = Member::join(&log, &group);
+    assert_eq!(first.assigned().await.len(), 2);
+    first.leave().await;
+    let began = Instant::now();
+    let mut again = Member::join(&log, &group);
+    assert_eq!(again.assigned().await.len(), 2);
+    println!("it had its partitions again after {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(2), "it took {:?}", began.elapsed());
+    again.leave().await;
+}
+
 #[tokio::test]
 async fn a_record_that_the_broker_refuses_is_named_and_its_batch_is_not_to_blame() {
     let Some(World::Kafka(broker)) = World::kafka() else { return };

@@ -187,6 +187,7 @@ impl House {
             ingress_tokens: None,
             replica: "test".into(),
             drain,
+            transactions: bridge::log::Transactions::Auto,
         }
     }
 

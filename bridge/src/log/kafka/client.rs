@@ -31,6 +31,8 @@ const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     ("fetch.queue.backoff.ms", "10"),
     ("fetch.max.bytes", "1048576"),
     ("session.timeout.ms", "30000"),
+    // Who stays in a group learns by its next heartbeat that somebody came or went.
+    ("heartbeat.interval.ms", "1000"),
 ];
 
 const PRODUCER_DEFAULTS: &[(&str, &str)] = &[
@@ -42,6 +44,8 @@ const PRODUCER_DEFAULTS: &[(&str, &str)] = &[
     ("transaction.timeout.ms", "10000"),
     ("message.timeout.ms", "10000"),
     ("queue.buffering.max.kbytes", "16384"),
+    // How large a record may be is for the broker and its topic to say.
+    ("message.max.bytes", "16000000"),
 ];
 
 /// What no property from outside may change, since the bridge's promises hang on it.
@@ -65,10 +69,10 @@ pub(super) struct Properties(BTreeMap<String, String>);
 /// The context of consumers: librdkafka's lines go to our log.
 pub(super) struct Client;
 
-/// The context of producers: keeps the first delivery that failed.
+/// The context of producers: keeps the deliveries that failed.
 #[derive(Default)]
 pub(super) struct Deliveries {
-    failed: Mutex<Option<(usize, RDKafkaErrorCode)>>,
+    failed: Mutex<Vec<(usize, RDKafkaErrorCode)>>,
 }
 
 impl Properties {
@@ -105,6 +109,11 @@ impl Properties {
         create(config, Deliveries::default())
     }
 
+    /// A producer without transactions.
+    pub(super) fn plain_producer(&self, name: &str) -> Result<ThreadedProducer<Deliveries>, Error> {
+        create(self.config(PRODUCER_DEFAULTS, PRODUCER_FIXED, name), Deliveries::default())
+    }
+
     /// What an admin client is made of.
     pub(super) fn plain(&self) -> ClientConfig {
         self.config(&[], &[], "admin")
@@ -137,12 +146,12 @@ where
 
 impl Deliveries {
     pub(super) fn has_failed(&self) -> bool {
-        self.failed.lock().expect("no holder panics").is_some()
+        !self.failed.lock().expect("no holder panics").is_empty()
     }
 
-    /// The record that failed since the last call, by its index.
-    pub(super) fn take_failed(&self) -> Option<(usize, RDKafkaErrorCode)> {
-        self.failed.lock().expect("no holder panics").take()
+    /// The records that failed since the last call, by their index.
+    pub(super) fn take_failed(&self) -> Vec<(usize, RDKafkaErrorCode)> {
+        std::mem::take(&mut *self.failed.lock().expect("no holder panics"))
     }
 }
 
@@ -174,10 +183,9 @@ impl ProducerContext for Deliveries {
     fn delivery(&self, delivery: &DeliveryResult<'_>, index: usize) {
         let Err((error, _)) = delivery else { return };
         let Some(code) = error.rdkafka_error_code() else { return };
-        let mut failed = self.failed.lock().expect("no holder panics");
         // The others fall with the transaction: what pulled them down came first and is no purge.
-        if !matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) && failed.is_none() {
-            *failed = Some((index, code));
+        if !matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) {
+            self.failed.lock().expect("no holder panics").push((index, code));
         }
     }
 }

@@ -4,9 +4,11 @@
 mod admin;
 mod client;
 mod failure;
+mod plain;
 mod positions;
 mod raw;
 mod reader;
+mod rights;
 mod transaction;
 mod writer;
 
@@ -18,7 +20,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::Feed;
 use super::queue::Queue;
-use super::types::{Commit, Error, Group, NewRecord, NewTopic, Partition, Record, Span};
+use super::types::{Commit, Error, Group, NewRecord, NewTopic, Partition, Record, Span, Transactions};
 use admin::Admin;
 use client::{Client, Properties};
 use transaction::Committer;
@@ -28,6 +30,7 @@ use writer::Writer;
 pub(super) struct Cluster {
     properties: Properties,
     replica: String,
+    transactions: Transactions,
     admin: Admin,
     /// Made by the first append.
     writer: OnceLock<Writer>,
@@ -57,10 +60,14 @@ struct Flow {
 }
 
 impl Cluster {
-    pub(super) fn open(properties: BTreeMap<String, String>, replica: &str) -> Result<Arc<Self>, Error> {
+    pub(super) fn open(
+        properties: BTreeMap<String, String>,
+        replica: &str,
+        transactions: Transactions,
+    ) -> Result<Arc<Self>, Error> {
         let properties = Properties::new(properties)?;
-        let admin = Admin::new(properties.clone());
-        Ok(Arc::new(Cluster { properties, replica: replica.to_owned(), admin, writer: OnceLock::new() }))
+        let (admin, replica) = (Admin::new(properties.clone()), replica.to_owned());
+        Ok(Arc::new(Cluster { properties, replica, transactions, admin, writer: OnceLock::new() }))
     }
 
     pub(super) fn join(&self, group: Group) -> Result<(Feed, Arc<Member>), Error> {
@@ -68,7 +75,7 @@ impl Cluster {
         let owned = Arc::new(Mutex::new(HashSet::new()));
         let committer = Committer { consumer: Arc::clone(&consumer), owned: Arc::clone(&owned) };
         let id = format!("{}-{}", group.group, client::instance(&group));
-        let writer = Writer::start(self.properties.clone(), id, Some(committer))?;
+        let writer = Writer::start(self.properties.clone(), id, self.transactions, Some(committer))?;
         let queue = Queue::new(group.waiting_max, group.waiting_bytes_max);
         let feed = Feed::new(&queue);
         let (flow, closing, gone) = (Mutex::default(), AtomicBool::new(false), AtomicBool::new(false));
@@ -85,7 +92,8 @@ impl Cluster {
         if let Some(writer) = self.writer.get() {
             return Ok(writer.clone());
         }
-        let writer = Writer::start(self.properties.clone(), format!("till-ingress-{}", self.replica), None)?;
+        let id = format!("till-ingress-{}", self.replica);
+        let writer = Writer::start(self.properties.clone(), id, self.transactions, None)?;
         // The loser of a race ends with its thread, before it has made a producer.
         Ok(self.writer.get_or_init(|| writer).clone())
     }
@@ -131,6 +139,10 @@ impl Member {
             return Err(Error::Closed);
         }
         self.writer.write(records, commits).await
+    }
+
+    pub(super) fn is_transactional(&self) -> bool {
+        !self.writer.is_plain()
     }
 
     pub(super) fn close(&self) {

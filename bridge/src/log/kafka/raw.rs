@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{Producer as _, ThreadedProducer};
@@ -164,6 +165,65 @@ impl Drop for Events<'_> {
     fn drop(&mut self) {
         // SAFETY: taken in `of`, given back once.
         unsafe { sys::rd_kafka_queue_destroy(self.queue) }
+    }
+}
+
+/// Whether a consumer has told its group that it goes (or was never in it): librdkafka forgets its name there then.
+pub(super) fn has_left(consumer: &BaseConsumer<Client>) -> bool {
+    // SAFETY: the client is valid; the name is ours to free, once, and may be null.
+    unsafe {
+        let name = sys::rd_kafka_memberid(consumer.client().native_ptr());
+        let left = name.is_null() || *name == 0;
+        if !name.is_null() {
+            sys::rd_kafka_mem_free(ptr::null_mut(), name.cast());
+        }
+        left
+    }
+}
+
+/// Commits offsets of a consumer's group outside of transactions; blocks at most so long. rust-rdkafka's own waits for ever,
+/// and does not tell when one partition of several was refused.
+pub(super) fn commit_offsets(
+    consumer: &BaseConsumer<Client>,
+    offsets: &TopicPartitionList,
+    limit: Duration,
+) -> Result<(), RDKafkaErrorCode> {
+    // SAFETY: client and list are valid; the queue is ours, and so is the event that comes on it.
+    let code = unsafe {
+        let client = consumer.client().native_ptr();
+        let queue = sys::rd_kafka_queue_new(client);
+        let mut code = sys::rd_kafka_commit_queue(client, offsets.ptr(), queue, None, ptr::null_mut());
+        if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            code = committed(sys::rd_kafka_queue_poll(queue, limit.as_millis() as i32));
+        }
+        sys::rd_kafka_queue_destroy(queue);
+        code
+    };
+    match code {
+        sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(()),
+        code => Err(code.into()),
+    }
+}
+
+/// The first error that a commit tells.
+///
+/// # Safety
+/// `event` is null or the answer to a commit, which is given back here.
+unsafe fn committed(event: *mut sys::rd_kafka_event_t) -> sys::rd_kafka_resp_err_t {
+    if event.is_null() {
+        return sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT;
+    }
+    // SAFETY: the list belongs to the event, which is destroyed once, after it was read.
+    unsafe {
+        let mut code = sys::rd_kafka_event_error(event);
+        let list = sys::rd_kafka_event_topic_partition_list(event).as_ref().filter(|list| list.cnt > 0);
+        let elements = list.map(|list| std::slice::from_raw_parts(list.elems, list.cnt as usize)).unwrap_or_default();
+        let none = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+        if let (true, Some(refused)) = (code == none, elements.iter().find(|one| one.err != none)) {
+            code = refused.err;
+        }
+        sys::rd_kafka_event_destroy(event);
+        code
     }
 }
 

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::groups::GroupInfo;
 
 use super::Member;
-use super::client::Client;
 use super::failure::is_away;
 use super::positions;
-use super::raw::{Events, Polled, Trouble};
+use super::raw::{self, Events, Polled, Trouble};
 use crate::log::{Alarm, Error, Happening, Initial, Partition, Position, Release, Revoked};
 
 const POLL: Duration = Duration::from_millis(100);
@@ -26,6 +26,10 @@ const PAUSED_WAIT: Duration = Duration::from_millis(50);
 /// How often a cluster that was away is asked whether it is back.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(500);
+/// How long the cluster may take to tell who is in a group.
+const GROUP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a leaving thread looks whether it has left.
+const LEAVE_POLL: Duration = Duration::from_millis(10);
 
 struct Reader {
     member: Arc<Member>,
@@ -230,17 +234,35 @@ impl Reader {
         self.member.queue.push_urgent(Happening::Alarm(alarm));
     }
 
-    /// Gives everything back. A static member stays in the group for its session's time, so that its next start finds the
-    /// same partitions.
+    /// Gives everything back and leaves the group, so that the others have the partitions at once. A member that is alone stays
+    /// in the group for its session's time: nobody waits for its partitions, and its next start finds them without a rebalance.
     fn leave(&mut self, events: &mut Events) {
-        let consumer: &BaseConsumer<Client> = &self.member.consumer;
-        if let Err(error) = consumer.close_queue() {
-            tracing::warn!(%error, source = self.member.group.source, "the consumer could not be closed");
+        let deadline = Instant::now() + self.member.group.revoke_timeout + Duration::from_secs(5);
+        let member = Arc::clone(&self.member);
+        if !self.dead && !self.is_alone() {
+            // A close alone never takes a static member out of its group; an unsubscription does.
+            member.consumer.unsubscribe();
+            self.give_back(events, deadline, || raw::has_left(&member.consumer));
+        }
+        if let Err(error) = member.consumer.close_queue() {
+            tracing::warn!(%error, source = member.group.source, "the consumer could not be closed");
             return;
         }
-        let deadline = Instant::now() + self.member.group.revoke_timeout + Duration::from_secs(5);
-        while !self.member.consumer.closed() && Instant::now() < deadline {
-            match events.poll(POLL) {
+        self.give_back(events, deadline, || member.consumer.closed());
+    }
+
+    /// Whether nobody else is in the group. Who does not know leaves, as promised.
+    fn is_alone(&self) -> bool {
+        let listed = self.member.consumer.fetch_group_list(Some(&self.member.group.group), GROUP_TIMEOUT);
+        // An empty group's list of members is no memory at all.
+        let members = |group: &GroupInfo| if group.state() == "Empty" { 0 } else { group.members().len() };
+        listed.is_ok_and(|list| list.groups().iter().map(members).sum::<usize>() <= 1)
+    }
+
+    /// Passes revocations on until it is over.
+    fn give_back(&mut self, events: &mut Events, deadline: Instant, is_over: impl Fn() -> bool) {
+        while !is_over() && Instant::now() < deadline {
+            match events.poll(LEAVE_POLL) {
                 Polled::Lost(partitions) => self.lose(partitions),
                 Polled::Gained(partitions) => {
                     let _ = self.member.consumer.incremental_unassign(&list(&partitions));

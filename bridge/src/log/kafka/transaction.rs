@@ -40,6 +40,8 @@ pub(super) enum Pace {
 pub(super) enum Stop {
     /// It is to be undone.
     Undo(Error),
+    /// It is to be undone, for one of its records, nobody says which.
+    Refused(RDKafkaErrorCode),
     /// Its producer is of no more use; nothing of it will be seen.
     Renew(Error),
     /// Whether it was committed is not known.
@@ -62,13 +64,21 @@ pub(super) fn write(
             arrive(producer)?;
         }
     }
-    if let (false, Some(committer)) = (commits.is_empty(), committer) {
-        send_offsets(producer, committer, commits)?;
+    let finish = || {
+        if let (false, Some(committer)) = (commits.is_empty(), committer) {
+            send_offsets(producer, committer, commits)?;
+        }
+        commit(producer)
+    };
+    match finish() {
+        // Every record has arrived: it is the offsets that were refused.
+        Err(Stop::Refused(code)) if pace == Pace::OneByOne => Err(Stop::Undo(error(code, &code.to_string()))),
+        finished => finished,
     }
-    commit(producer)
 }
 
-fn send(producer: &Producer, index: usize, record: &NewRecord) -> Result<(), Error> {
+/// Hands one record to librdkafka, which sends it by itself.
+pub(super) fn send(producer: &Producer, index: usize, record: &NewRecord) -> Result<(), Error> {
     let mut out = BaseRecord::<[u8], [u8], usize>::with_opaque_to(&record.topic, index);
     out.partition = record.partition;
     out.key = record.key.as_deref();
@@ -126,6 +136,9 @@ fn commit(producer: &Producer) -> Result<(), Stop> {
         else {
             return Ok(());
         };
+        if requires_abort && failure::fault(code).is_some() {
+            return Err(Stop::Refused(code));
+        }
         let error = error(code, &reason);
         if requires_abort {
             return Err(Stop::Undo(error));
@@ -140,6 +153,7 @@ fn stop(failed: KafkaError) -> Stop {
     let error = failure::of(&failed);
     match failed {
         KafkaError::Transaction(failed) if failed.is_fatal() => Stop::Renew(error),
+        KafkaError::Transaction(failed) if failure::fault(failed.code()).is_some() => Stop::Refused(failed.code()),
         _ => Stop::Undo(error),
     }
 }

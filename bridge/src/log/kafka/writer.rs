@@ -3,20 +3,25 @@
 //!
 //! A transaction whose end is not known (a time-out in its commit) is settled by the next producer of the same transactional
 //! id, which finishes or undoes it, and then by looking whether its offsets are there.
+//!
+//! Where there can be no transactions, or shall be none, records and offsets are written one after the other: see `plain`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::Producer as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::client::Properties;
 use super::failure::{self, error, fault};
+use super::plain;
 use super::positions;
+use super::rights;
 use super::transaction::{self, Committer, Pace, Producer, STEP_TIMEOUT, Stop};
-use crate::log::{Commit, Error, Fault, NewRecord, Partition};
+use crate::log::{Commit, Error, Fault, NewRecord, Partition, Transactions};
 
 /// Calls that are written in one transaction at most.
 const TOGETHER_MAX: usize = 32;
@@ -34,30 +39,49 @@ struct Call {
 
 /// The way to the thread, which ends with its last clone.
 #[derive(Clone)]
-pub(super) struct Writer(mpsc::Sender<Call>);
+pub(super) struct Writer {
+    calls: mpsc::Sender<Call>,
+    plain: Arc<AtomicBool>,
+}
 
-struct Transactions {
+struct Writing {
     properties: Properties,
     id: String,
+    transactions: Transactions,
+    /// There are no transactions: decided at the start, or by the cluster's refusal.
+    plain: Arc<AtomicBool>,
     committer: Option<Committer>,
     producer: Option<Producer>,
     topics: HashMap<String, (i32, Instant)>,
 }
 
 impl Writer {
-    pub(super) fn start(properties: Properties, id: String, committer: Option<Committer>) -> Result<Self, Error> {
+    pub(super) fn start(
+        properties: Properties,
+        id: String,
+        transactions: Transactions,
+        committer: Option<Committer>,
+    ) -> Result<Self, Error> {
         let (sender, calls) = mpsc::channel(WAITING_MAX);
-        let transactions = Transactions { properties, id, committer, producer: None, topics: HashMap::new() };
+        let plain = Arc::new(AtomicBool::new(transactions == Transactions::Never));
+        let topics = HashMap::new();
+        let writer = Writer { calls: sender, plain: Arc::clone(&plain) };
+        let writing = Writing { properties, id, transactions, plain, committer, producer: None, topics };
         std::thread::Builder::new()
             .name("kafka-writer".into())
-            .spawn(move || transactions.run(calls))
+            .spawn(move || writing.run(calls))
             .map_err(|error| Error::Config(format!("no thread for Kafka: {error}")))?;
-        Ok(Writer(sender))
+        Ok(writer)
+    }
+
+    /// Whether it writes without transactions.
+    pub(super) fn is_plain(&self) -> bool {
+        self.plain.load(Ordering::Acquire)
     }
 
     pub(super) async fn write(&self, records: Vec<NewRecord>, commits: Vec<Commit>) -> Result<(), Error> {
         let (answer, answered) = oneshot::channel();
-        self.0.send(Call { records, commits, answer }).await.map_err(|_| Error::Closed)?;
+        self.calls.send(Call { records, commits, answer }).await.map_err(|_| Error::Closed)?;
         answered.await.map_err(|_| Error::Closed)?
     }
 
@@ -66,12 +90,12 @@ impl Writer {
     pub(super) fn settle_predecessor(&self) -> Result<(), Error> {
         let (answer, answered) = oneshot::channel();
         let call = Call { records: Vec::new(), commits: Vec::new(), answer };
-        self.0.blocking_send(call).map_err(|_| Error::Closed)?;
+        self.calls.blocking_send(call).map_err(|_| Error::Closed)?;
         answered.blocking_recv().map_err(|_| Error::Closed)?
     }
 }
 
-impl Transactions {
+impl Writing {
     fn run(mut self, mut calls: mpsc::Receiver<Call>) {
         let mut waiting = Vec::new();
         while calls.blocking_recv_many(&mut waiting, TOGETHER_MAX) > 0 {
@@ -117,8 +141,9 @@ impl Transactions {
         }
         match self.try_out(&records, &commits, Pace::Together) {
             // The broker refuses a whole batch for one of its records, or for its own size.
-            Err(Error::Record { .. }) if records.len() > 1 => {
+            Err(Error::Record { .. }) if !self.is_plain() => {
                 self.renew()?;
+                self.check_rights(&records)?;
                 self.try_out(&records, &commits, Pace::OneByOne)
             }
             outcome => outcome,
@@ -133,9 +158,16 @@ impl Transactions {
         pace: Pace,
     ) -> Result<(), Error> {
         let producer = self.producer.as_ref().expect("renewed before");
+        if self.is_plain() {
+            let written = plain::write(producer, self.committer.as_ref(), records, commits);
+            // What it still holds must not arrive after it was written again.
+            self.producer = self.producer.take().filter(|_| written.is_ok());
+            return written;
+        }
         match transaction::write(producer, self.committer.as_ref(), records, commits, pace) {
             Ok(()) => Ok(()),
-            Err(Stop::Undo(error)) => Err(self.undo(error, records)),
+            Err(Stop::Undo(error)) => Err(self.undo(error, None, records)),
+            Err(Stop::Refused(code)) => Err(self.undo(error(code, &code.to_string()), Some(code), records)),
             Err(Stop::Renew(error)) => {
                 self.producer = None;
                 Err(error)
@@ -144,8 +176,9 @@ impl Transactions {
         }
     }
 
-    /// Undoes the open transaction and says what was wrong: with a record, if the broker named one.
-    fn undo(&mut self, error: Error, records: &[&NewRecord]) -> Error {
+    /// Undoes the open transaction and says what was wrong: with a record, if the broker named one. A code without a record
+    /// is put down to the first; nobody is judged by it before everybody was tried alone.
+    fn undo(&mut self, error: Error, refused: Option<RDKafkaErrorCode>, records: &[&NewRecord]) -> Error {
         let producer = self.producer.as_ref().expect("it has an open transaction");
         let aborted = producer.abort_transaction(STEP_TIMEOUT);
         let failed = producer.context().take_failed();
@@ -153,7 +186,9 @@ impl Transactions {
             tracing::warn!(%error, "a transaction could not be aborted; its producer is replaced");
             self.producer = None;
         }
-        let Some((index, code)) = failed else { return error };
+        // What pulled the others down came first.
+        let named = failed.into_iter().next().or(refused.map(|code| (0, code)));
+        let Some((index, code)) = named.filter(|(index, _)| *index < records.len()) else { return error };
         // After a refusal by the broker librdkafka takes a new epoch, and takes no records until it has it.
         self.producer = None;
         failure::of_record(index, records[index], code)
@@ -171,14 +206,42 @@ impl Transactions {
         if all { Ok(()) } else { Err(error) }
     }
 
-    /// Makes sure of a producer that may begin a transaction.
+    /// Makes sure of a producer that may begin a transaction, or of a plain one where there are none.
     fn renew(&mut self) -> Result<(), Error> {
-        if self.producer.is_none() {
-            let producer = self.properties.producer(&self.id)?;
-            producer.init_transactions(STEP_TIMEOUT).map_err(|error| failure::of(&error))?;
-            self.producer = Some(producer);
+        if self.producer.is_some() {
+            return Ok(());
         }
+        if !self.is_plain() {
+            let producer = self.properties.producer(&self.id)?;
+            match producer.init_transactions(STEP_TIMEOUT) {
+                Ok(()) => {
+                    self.producer = Some(producer);
+                    return Ok(());
+                }
+                Err(refused) => self.go_plain_or_fail(&refused)?,
+            }
+        }
+        self.producer = Some(self.properties.plain_producer(&self.id)?);
         Ok(())
+    }
+
+    /// A cluster that will never give transactions is written to without them, unless they are required.
+    fn go_plain_or_fail(&mut self, refused: &KafkaError) -> Result<(), Error> {
+        let never = refused.rdkafka_error_code().is_some_and(plain::has_no_transactions);
+        if !never || self.transactions == Transactions::Required {
+            return Err(failure::of(refused));
+        }
+        tracing::warn!(
+            transactional_id = self.id,
+            reason = %refused,
+            "the cluster gives no transactions: replies and offsets are written at least once, one after the other"
+        );
+        self.plain.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn is_plain(&self) -> bool {
+        self.plain.load(Ordering::Acquire)
     }
 
     /// Refuses what can never be written before anything is: librdkafka would wait for a topic to appear.
@@ -188,6 +251,18 @@ impl Transactions {
             self.check(record)?.map_err(|(fault, reason)| Error::Record { index, topic, fault, reason })?;
         }
         Ok(())
+    }
+
+    /// Refuses records whose topics may not be written: a transaction is refused for them without a name.
+    fn check_rights(&self, records: &[&NewRecord]) -> Result<(), Error> {
+        let producer = self.producer.as_ref().expect("renewed before");
+        let topics = records.iter().map(|record| record.topic.as_str()).collect();
+        let forbidden = rights::not_writable(producer, &topics, STEP_TIMEOUT);
+        let forbidden = forbidden.map_err(|code| error(code, &format!("rights: {code}")))?;
+        match records.iter().position(|record| forbidden.contains(&record.topic)) {
+            Some(index) => Err(failure::of_record(index, records[index], RDKafkaErrorCode::TopicAuthorizationFailed)),
+            None => Ok(()),
+        }
     }
 
     fn check(&mut self, record: &NewRecord) -> Result<Result<(), (Fault, String)>, Error> {

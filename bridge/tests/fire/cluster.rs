@@ -1,0 +1,100 @@
+//! Brokers of one's own that may be killed, each behind a proxy.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::proxy::Proxy;
+
+pub struct Cluster {
+    port: u16,
+    brokers: usize,
+    pub proxies: Vec<Proxy>,
+    data: PathBuf,
+    properties: String,
+}
+
+impl Cluster {
+    /// `None`, loudly, where Java or Maven is missing. Its data lie in `data`, and go with it.
+    pub fn start(brokers: usize, data: &Path, properties: &str) -> Option<Cluster> {
+        if !(has("java", "-version") && has("mvn", "-version")) {
+            skip("the bridge under fire", "java and mvn (Debian: default-jre-headless, maven)");
+            return None;
+        }
+        let port = free_port();
+        let proxies = (0..brokers as u16).map(|n| Proxy::start(port + 10 * n + 5)).collect();
+        let cluster = Cluster { port, brokers, proxies, data: data.to_owned(), properties: properties.to_owned() };
+        cluster.run("start", &[&brokers.to_string()]);
+        Some(cluster)
+    }
+
+    /// The addresses of those who are not to be disturbed.
+    pub fn direct(&self) -> String {
+        join((0..self.brokers as u16).map(|n| self.port + 10 * n))
+    }
+
+    /// The addresses of those who are under fire.
+    pub fn proxied(&self) -> String {
+        join(self.proxies.iter().map(|proxy| proxy.address.port()))
+    }
+
+    pub fn kill(&self, broker: usize) {
+        self.run("kill", &[&(broker + 1).to_string()]);
+    }
+
+    /// Starts the brokers that are not there.
+    pub fn revive(&self) {
+        self.run("start", &[&self.brokers.to_string()]);
+    }
+
+    fn run(&self, what: &str, more: &[&str]) {
+        let proxies: Vec<String> = self.proxies.iter().map(|proxy| proxy.address.port().to_string()).collect();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/kafka.sh");
+        let output = Command::new(script)
+            .args([what, &self.port.to_string()])
+            .args(more)
+            .env("KAFKA_DATA_DIR", &self.data)
+            .env("KAFKA_OWNER", std::process::id().to_string())
+            .env("KAFKA_PROXIES", proxies.join(" "))
+            .env("KAFKA_PROPERTIES", &self.properties)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "kafka.sh {what}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.run("wipe", &[]);
+    }
+}
+
+fn join(ports: impl Iterator<Item = u16>) -> String {
+    ports.map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
+}
+
+/// A port below those that the kernel gives to clients, with room for three brokers.
+fn free_port() -> u16 {
+    loop {
+        let port = fastrand::u16(20_000..32_000);
+        let is_free = |offset: u16| TcpListener::bind(("127.0.0.1", port + offset)).is_ok();
+        if [0, 1, 5, 10, 11, 15, 20, 21, 25].into_iter().all(is_free) {
+            return port;
+        }
+    }
+}
+
+fn has(program: &str, argument: &str) -> bool {
+    Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success())
+}
+
+/// Says so loudly, where `make test` counts it, and fails where `CI=true`.
+pub fn skip(test: &str, lacks: &str) {
+    eprintln!("SKIPPED {test}: {lacks}");
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{test} cannot be skipped in CI: {lacks}");
+    if let Some(file) = std::env::var_os("TILL_TEST_SKIPPED") {
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
+        writeln!(file, "{test}: {lacks}").unwrap();
+    }
+}

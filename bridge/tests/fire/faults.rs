@@ -1,0 +1,139 @@
+//! What happens to the world from outside. Each fault lasts a while, is healed, and says whether it may make a record come twice.
+
+use std::time::{Duration, Instant};
+
+use crate::support::wait_within;
+use crate::world::{Interruption, World};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    KillBridge,
+    /// For shorter than a session.
+    FreezeBridge,
+    /// For longer than a session: another has its partitions meanwhile.
+    LoseBridge,
+    RestartBridge,
+    KillBroker,
+    CutConnections,
+    DelayConnections,
+    SwallowConnections,
+    SinkTricks,
+    /// One more bridge comes and goes.
+    ComeAndGo,
+    /// Bridges come and go while the sink is slow.
+    Storm,
+}
+
+/// Each of them once takes half a minute.
+pub const SHORT: [Fault; 9] = [
+    Fault::KillBridge,
+    Fault::FreezeBridge,
+    Fault::RestartBridge,
+    Fault::KillBroker,
+    Fault::CutConnections,
+    Fault::DelayConnections,
+    Fault::SwallowConnections,
+    Fault::SinkTricks,
+    Fault::ComeAndGo,
+];
+
+pub const LONG: [Fault; 11] = [
+    Fault::KillBridge,
+    Fault::FreezeBridge,
+    Fault::LoseBridge,
+    Fault::RestartBridge,
+    Fault::KillBroker,
+    Fault::CutConnections,
+    Fault::DelayConnections,
+    Fault::SwallowConnections,
+    Fault::SinkTricks,
+    Fault::ComeAndGo,
+    Fault::Storm,
+];
+
+const FREEZE: Duration = Duration::from_secs(3);
+/// Longer than the session of a member.
+const LOSS: Duration = Duration::from_secs(45);
+/// The number of the bridge that comes and goes.
+const GUEST: usize = 100;
+
+impl World {
+    /// Does it, waits, and heals it.
+    pub fn inflict(&mut self, fault: Fault) {
+        match fault {
+            Fault::KillBridge => {
+                let number = self.any_bridge();
+                self.replace_bridge(number);
+            }
+            Fault::FreezeBridge => self.freeze(FREEZE),
+            Fault::LoseBridge => self.lose(),
+            Fault::RestartBridge => {
+                let number = self.any_bridge();
+                self.stop_bridge(number);
+                self.start_bridge(number);
+            }
+            Fault::KillBroker => {
+                let broker = self.chance.usize(..self.cluster.proxies.len());
+                self.cluster.kill(broker);
+                self.a_while(1_500);
+                self.cluster.revive();
+            }
+            Fault::CutConnections => {
+                for _ in 0..5 {
+                    self.cluster.proxies.iter().for_each(|proxy| proxy.cut());
+                    self.a_while(300);
+                }
+            }
+            Fault::DelayConnections => {
+                self.cluster.proxies.iter().for_each(|proxy| proxy.delay(Duration::from_millis(100)));
+                self.a_while(2_000);
+                self.cluster.proxies.iter().for_each(|proxy| proxy.delay(Duration::ZERO));
+            }
+            Fault::SwallowConnections => {
+                self.cluster.proxies.iter().for_each(|proxy| proxy.hole(true));
+                self.a_while(1_500);
+                self.cluster.proxies.iter().for_each(|proxy| proxy.hole(false));
+            }
+            Fault::SinkTricks => {
+                self.sink.play_tricks(3);
+                self.a_while(2_500);
+                self.sink.play_tricks(0);
+            }
+            Fault::ComeAndGo => self.come_and_go(2_000),
+            Fault::Storm => {
+                self.sink.play_tricks(5);
+                (0..6).for_each(|_| self.come_and_go(500));
+                self.sink.play_tricks(0);
+            }
+        }
+    }
+
+    /// About so many milliseconds.
+    fn a_while(&mut self, milliseconds: u64) {
+        std::thread::sleep(Duration::from_millis(milliseconds / 2 + self.chance.u64(..milliseconds)));
+    }
+
+    fn freeze(&mut self, time: Duration) {
+        let number = self.any_bridge();
+        self.bridges[&number].signal("-STOP");
+        std::thread::sleep(time);
+        self.bridges[&number].signal("-CONT");
+    }
+
+    fn lose(&mut self) {
+        let number = self.any_bridge();
+        let (at, in_memory) = (Instant::now(), self.bridges[&number].number("buffered_records"));
+        self.freeze(LOSS);
+        // What it had is another's; what it was about is answered by both.
+        self.interruptions.push(Interruption { at, in_memory });
+        self.interruptions.push(Interruption { at: Instant::now(), in_memory });
+    }
+
+    fn come_and_go(&mut self, milliseconds: u64) {
+        self.start_bridge(GUEST);
+        let guest = &self.bridges[&GUEST];
+        wait_within(Duration::from_secs(40), "partitions for the guest", || (guest.number("lanes") > 0).then_some(()));
+        self.a_while(milliseconds);
+        self.stop_bridge(GUEST);
+    }
+}
