@@ -72,6 +72,7 @@ impl Stage {
             ingress_tokens: tokens,
             replica: "nest".into(),
             drain: Duration::from_secs(3),
+            transactions: bridge::log::Transactions::Auto,
         };
         let config = Config::parse(&[("nest.yaml".into(), documents.into())], &options, &|_| None).unwrap();
         Bridge::start(self.log.clone(), config)
