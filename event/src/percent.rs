@@ -1,12 +1,14 @@
 //! Percent-encoding of attribute values in HTTP headers: CloudEvents HTTP binding 1.0.2, section 3.1.3.2.
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 /// Everything outside of U+0021–U+007E, and of those the space, the double quote and the percent sign.
 const HEADER: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
 
-pub fn encode(value: &str) -> String {
-    utf8_percent_encode(value, HEADER).to_string()
+pub fn encode(value: &str) -> Cow<'_, str> {
+    utf8_percent_encode(value, HEADER).into()
 }
 
 /// Undoes a single layer of double quotes, then every `%XX`. Bytes that are no UTF-8 afterwards become U+FFFD.
