@@ -134,20 +134,21 @@ fn a_place_where_no_answer_can_go_stops_nobody() {
         request("forbidden", "out", "0"),
         request("missing", "no.such.reply", "0"),
         request("malformed", "sum.reply", "one"),
+        request("missing too", "no.such.reply", "1"),
         request("outside", "sum.reply", "7"),
         request("refused", "sum.reply", "7"),
         request("last", "sum.reply", "0"),
     ]);
     let answers = house.wait_for_records("sum.reply", 1);
     assert_eq!((text(&answers[0]), answers[0].partition.number), (Some("ok"), 0));
-    house.wait_for_commits("g", 6);
+    house.wait_for_commits("g", 7);
     bridge.wait_until_ready();
-    assert_eq!(sink.deliveries().len(), 6, "each was delivered once: the sink has done its part");
+    assert_eq!(sink.deliveries().len(), 7, "each was delivered once: the sink has done its part");
     let dead = house.wait_for_records("dead", 1);
     assert_eq!(text(&dead[0]), Some("refused"), "who could not be told of the refusal left a dead letter");
     assert_eq!((dead.len(), house.read("out").len(), house.read("sum.reply").len()), (1, 0, 1));
     let metrics = bridge.get("/metrics").1;
-    assert!(metrics.contains("till_unanswered_total{source=\"s\"} 5"), "{metrics}");
+    assert!(metrics.contains("till_unanswered_total{source=\"s\"} 6"), "{metrics}");
 }
 
 #[test]

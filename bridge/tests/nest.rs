@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use bridge::log::{Log, NewTopic, Partition, Record};
+use bridge::log::{Log, NewRecord, NewTopic, Partition, Record};
 use bridge::{Config, LogKind, Options};
 use event::Event;
 use serde_json::{Value, json};
@@ -35,8 +35,10 @@ struct Stage {
 impl Stage {
     /// `None`, said loudly, where this machine has no Kafka or no Node.js.
     fn new(test: &str) -> Option<Stage> {
-        let world = World::kafka()?;
-        let scripts = scripts(test)?;
+        Stage::with(World::kafka()?, scripts(test)?)
+    }
+
+    fn with(world: World, scripts: PathBuf) -> Option<Stage> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Some(Stage { log: world.open(), world, runtime, scripts })
     }
@@ -211,6 +213,36 @@ fn hear(heard: &Value) {
             assert_eq!(heard["both"][client][n], json!({ "heard": format!("{name}-{n}") }));
         }
     }
+}
+
+#[test]
+fn on_kafka_a_place_where_no_answer_can_go_stops_nobody() {
+    let Some(stage) = World::kafka().and_then(|world| Stage::with(world, PathBuf::new())) else { return };
+    let topic = unique("asked");
+    let answers = format!("{topic}.reply");
+    stage.create(&[(&topic, 1), (&answers, 2)]);
+    let ask = |n: usize, answers: &str, partition: &str| NewRecord {
+        topic: topic.clone(),
+        headers: [("kafka_correlationId", "7"), ("kafka_replyTopic", answers), ("kafka_replyPartition", partition)]
+            .map(|(name, value)| (name.to_owned(), Some(value.to_owned().into())))
+            .to_vec(),
+        ..record("k", &n.to_string())
+    };
+    let places = [("no.such.reply", "0"), (&answers, "2"), (&answers, "-1"), ("no.such.reply", "1"), (&answers, "1")];
+    let asked = places.iter().enumerate().map(|(n, (answers, partition))| ask(n, answers, partition)).collect();
+    stage.runtime.block_on(stage.log.append(asked)).unwrap();
+    let sink = Sink::start(|_, _| Answer { body: "heard".into(), ..answer(200) });
+    let document = format!(
+        "apiVersion: till.dev/v1\nkind: Source\nmetadata: {{ name: {topic} }}\nspec:\n  bootstrapServers: [b:1]\n  \
+         topics: [{topic}]\n  sink: {{ uri: 'http://{}/' }}\n",
+        sink.address
+    );
+    let bridge = stage.start(&document, None);
+    let told = wait("an answer", || Some(stage.read(&answers, 2)).filter(|records| !records.is_empty()));
+    assert_eq!((told.len(), told[0].partition.number, told[0].value.as_deref()), (1, 1, Some(b"heard".as_slice())));
+    assert_eq!(sink.deliveries().len(), places.len(), "each was delivered once");
+    bridge.wait_until_ready();
+    bridge.stop();
 }
 
 // promise: BRIDGE: 1,000 keys written by KafkaJS and by ingress land on the same partitions

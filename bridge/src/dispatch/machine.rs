@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::forward::Forward;
 use super::gate::{Gate, Look};
 use super::lanes::{LaneKey, Lanes};
 use super::offsets::Admission;
@@ -377,20 +378,6 @@ impl<R: Clone> Machine<R> {
                 change(partition);
             }
         }
-    }
-}
-
-/// Time that only goes forward, whatever the clock does.
-#[derive(Debug, Default)]
-struct Forward {
-    now: Millis,
-    seen: Millis,
-}
-
-impl Forward {
-    fn set(&mut self, seen: Millis) {
-        self.now += seen.saturating_sub(self.seen);
-        self.seen = seen;
     }
 }
 

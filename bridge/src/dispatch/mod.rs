@@ -12,6 +12,7 @@
 //! Rooms: `lanes` (order), `offsets` and `metadata` (what may be committed), `retry` (delays), `gate` (waking and pausing),
 //! `machine` (the rules that tie them together).
 
+mod forward;
 mod gate;
 mod lanes;
 mod machine;

@@ -76,6 +76,18 @@ fn sent(actions: &[Action<&'static str>]) -> Option<DeliveryId> {
 const FAILED: Verdict = Verdict::Failed { answered: true, retry_after: None };
 
 #[test]
+fn what_is_given_up_while_somebody_waits_is_told_whatever_else_would_happen() {
+    for on_exhausted in [OnExhausted::DeadLetter, OnExhausted::Stop, OnExhausted::Drop] {
+        let mut bench = Bench::new(Policy { on_exhausted, ..policy() });
+        let awaited = Input::Record { slot: ONE, offset: 0, key: Some(1), bytes: 100, awaited: true, record: "r" };
+        let id = sent(&bench.step(awaited)).unwrap();
+        let actions = bench.answer(id, Verdict::Refused);
+        assert_eq!(actions, [Action::DeadLetter { id, record: "r", attempts: 1 }], "{on_exhausted:?}");
+        assert!(bench.machine.is_writing(id) && bench.machine.stopped().is_empty());
+    }
+}
+
+#[test]
 fn a_probe_whose_partition_goes_makes_room_for_the_next() {
     let mut bench = Bench::new(policy());
     let first = sent(&bench.record(ONE, 0, 1)).unwrap();

@@ -4,6 +4,7 @@
 mod deliver;
 mod leave;
 mod names;
+mod refused;
 mod settle;
 mod state;
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Running;
 use super::names::commits;
-use crate::dispatch::{DeliveryId, Input, OnExhausted, Slot};
+use crate::dispatch::{DeliveryId, Input, Slot};
 use crate::log::{Error, NewRecord, Record};
 use crate::metrics::add;
 
@@ -57,10 +57,10 @@ pub struct Settling {
     failures: u32,
 }
 
-struct Batch {
-    writes: Vec<Write>,
-    slots: Vec<Slot>,
-    metadata_len: usize,
+pub(super) struct Batch {
+    pub(super) writes: Vec<Write>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) metadata_len: usize,
 }
 
 impl Settling {
@@ -120,14 +120,14 @@ impl Settling {
         self.waiting.drain(..taken.max(1).min(self.waiting.len())).collect()
     }
 
-    fn put_back(&mut self, writes: Vec<Write>) {
+    pub(super) fn put_back(&mut self, writes: Vec<Write>) {
         for write in writes.into_iter().rev() {
             self.waiting.push_front(write);
         }
     }
 
     /// A call failed for reasons that may pass.
-    fn back_off(&mut self) {
+    pub(super) fn back_off(&mut self) {
         let delay = RETRY_DELAY.saturating_mul(1 << self.failures.min(8)).min(RETRY_DELAY_MAX);
         self.failures += 1;
         self.flush_at = Some(Instant::now() + delay);
@@ -202,61 +202,6 @@ impl Running<'_> {
         }
     }
 
-    /// Nothing of the batch is in the log: it is done again, without what can never be written.
-    fn not_written(&mut self, batch: Batch, error: Error) {
-        add(&self.hop.metrics.commit_failures, 1);
-        let Batch { mut writes, slots, metadata_len } = batch;
-        match &error {
-            Error::Record { index, reason, topic, .. } => match position(&writes, *index) {
-                Some((at, within)) => {
-                    let write = writes.remove(at);
-                    if let Some(left) = self.not_writable(write, within, format!("topic {topic}: {reason}")) {
-                        writes.insert(at, left);
-                    }
-                }
-                None => self.settling.back_off(),
-            },
-            Error::Metadata(_) => self.step(Input::MetadataMax(metadata_len.saturating_sub(1) / 2)),
-            Error::NotOurs(partition) => {
-                let slot = self.partitions.slot(partition);
-                self.step(Input::Gone(vec![slot]));
-            }
-            Error::Fenced(_) | Error::Unavailable(_) | Error::Closed | Error::Config(_) => {
-                self.settling.back_off();
-                self.alarms.insert("settle".into(), error.to_string());
-            }
-        }
-        tracing::warn!(source = self.hop.source.name, %error, "the log did not take a commit");
-        self.settling.put_back(writes);
-        self.step(Input::NotCommitted(slots));
-    }
-
-    /// One record of a write will never be taken. A lane never stops because of where a caller wants its answer: what is left
-    /// to be written without it is answered.
-    fn not_writable(&mut self, mut write: Write, within: usize, reason: String) -> Option<Write> {
-        match write.content {
-            Content::Reply { answers } if within >= write.records.len() - answers => {
-                self.tell_unanswered(&write.record, &reason);
-                write.records.truncate(write.records.len() - answers);
-                write.content = Content::Reply { answers: 0 };
-                return Some(write);
-            }
-            Content::Failure { otherwise: Some(letter) } => {
-                self.tell_unanswered(&write.record, &reason);
-                return Some(Write { records: vec![letter], content: Content::DeadLetter, ..write });
-            }
-            Content::Failure { otherwise: None } if self.hop.source.delivery.on_exhausted == OnExhausted::Drop => {
-                self.tell_unanswered(&write.record, &reason);
-                self.tell_dropped(&write.record);
-                return Some(Write { records: Vec::new(), content: Content::Reply { answers: 0 }, ..write });
-            }
-            Content::Reply { .. } | Content::Failure { .. } | Content::DeadLetter => {}
-        }
-        self.tell_stop(&write.record, &reason);
-        self.step(Input::NotWritable { id: write.id, reason });
-        None
-    }
-
     /// Commits what is settled before a partition goes, as far as the log is there.
     pub(super) async fn settle_now(&mut self) {
         for _ in 0..3 {
@@ -279,24 +224,12 @@ fn records<'a>(writes: impl Iterator<Item = &'a Write>) -> Vec<NewRecord> {
     writes.flat_map(|write| write.records.iter().cloned()).collect()
 }
 
-/// Which of the writes holds the record at `index` of the call, and at which place.
-fn position(writes: &[Write], index: usize) -> Option<(usize, usize)> {
-    let mut begin = 0;
-    let at = writes.iter().position(|write| {
-        let end = begin + write.records.len();
-        let found = index < end;
-        begin = if found { begin } else { end };
-        found
-    })?;
-    Some((at, index - begin))
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::testing::record;
 
-    fn write(id: u64, records: usize) -> Write {
+    pub fn write(id: u64, records: usize) -> Write {
         let new = NewRecord {
             topic: "t".into(),
             partition: None,
@@ -307,14 +240,6 @@ mod tests {
         };
         let (records, record) = (vec![new; records], Rc::new(record("t", 0, 0)));
         Write { id: DeliveryId(id), records, record, content: Content::Reply { answers: 0 } }
-    }
-
-    #[test]
-    fn the_record_that_was_refused_is_found_in_its_write() {
-        let writes = [write(0, 2), write(1, 1), write(2, 3)];
-        let found: Vec<_> = (0..7).map(|index| position(&writes, index)).collect();
-        let expected = [(0, 0), (0, 1), (1, 0), (2, 0), (2, 1), (2, 2)].map(Some);
-        assert_eq!((&found[..6], found[6]), (&expected[..], None));
     }
 
     #[test]

@@ -22,7 +22,8 @@ const start = (name) => {
 };
 const [one, two] = [start('one'), start('two')];
 const partition = (client) => client.getConsumerAssignments()[`${topic}.reply`];
-const ready = (client) => partition(client) !== undefined && client.getConsumerAssignments()[`${plain}.reply`] !== undefined;
+const places = (client) => [topic, plain].map((each) => client.getConsumerAssignments()[`${each}.reply`]);
+const ready = (client) => places(client).every((place) => place !== undefined);
 const ask = (client, value, to = topic) => firstValueFrom(client.send(to, value).pipe(timeout(20000)));
 const failure = (promise) => promise.then((answer) => ({ answer }), (error) => error);
 
@@ -32,7 +33,8 @@ while (!ready(one) || !ready(two) || partition(one) === partition(two)) {
   await new Promise((resume) => setTimeout(resume, 50));
 }
 
-const many = (client, name) => Array.from({ length: 40 }, (_, n) => ask(client, { key: `k${n % 5}`, value: { echo: `${name}-${n}` } }));
+const many = (client, name) =>
+  Array.from({ length: 40 }, (_, n) => ask(client, { key: `k${n % 5}`, value: { echo: `${name}-${n}` } }));
 const both = Promise.all([Promise.all(many(one, 'one')), Promise.all(many(two, 'two'))]);
 const heard = {
   sum: await ask(one, [1, 2, 3]),
