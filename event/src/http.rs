@@ -37,7 +37,10 @@ fn decode_binary(headers: &HeaderMap, body: Bytes) -> Result<Event, Malformed> {
     let mut collector = Collector::default();
     for (name, value) in headers {
         let Some(attribute) = name.as_str().strip_prefix(PREFIX) else { continue };
-        collector.set(attribute, percent::decode(&String::from_utf8_lossy(value.as_bytes())))?;
+        let Some(value) = std::str::from_utf8(value.as_bytes()).ok().and_then(percent::decode) else {
+            return Err(Malformed::Attribute { name: attribute.to_owned(), reason: "its value is not UTF-8" });
+        };
+        collector.set(attribute, value)?;
     }
     collector.datacontenttype = content_type(headers).map(str::to_owned);
     collector.finish((!body.is_empty()).then_some(body))

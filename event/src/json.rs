@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 
 use crate::{Collector, Event, Malformed, is_json_media_type};
 
+/// What `data` is where nothing else is said.
+const JSON: &str = "application/json";
+
 /// The members of one structured event, each still in its own JSON text.
 type Members<'a> = BTreeMap<String, &'a RawValue>;
 
@@ -52,7 +55,7 @@ fn event(members: Members) -> Result<Event, Malformed> {
     }
     let data = match (members.get("data"), members.get("data_base64")) {
         (Some(_), Some(_)) => return Err(Malformed::Json("both `data` and `data_base64` are present".into())),
-        (Some(value), None) => data(value, collector.datacontenttype.as_deref())?,
+        (Some(value), None) => data(value, collector.datacontenttype.get_or_insert_with(|| JSON.to_owned()))?,
         (None, Some(value)) => Some(binary(value)?),
         (None, None) => None,
     };
@@ -64,21 +67,22 @@ fn attribute(name: &str, value: &RawValue) -> Result<String, Malformed> {
     let text = value.get();
     match text.as_bytes().first() {
         Some(b'"') => serde_json::from_str(text).map_err(json),
-        Some(b't' | b'f' | b'-' | b'0'..=b'9') => Ok(text.to_owned()),
+        Some(b't' | b'f') => Ok(text.to_owned()),
+        Some(b'-' | b'0'..=b'9') if text.parse::<i64>().is_ok() => Ok(text.to_owned()),
         _ => {
             Err(Malformed::Attribute { name: name.to_owned(), reason: "it must be a string, a boolean or an integer" })
         }
     }
 }
 
-/// A JSON string under a content type that is not JSON is the text itself (section 3.1).
-fn data(value: &RawValue, content_type: Option<&str>) -> Result<Option<Bytes>, Malformed> {
-    let text = value.get();
-    if !is_json_media_type(content_type) && text.starts_with('"') {
+/// A JSON string under a content type that is not JSON is the text itself (section 3.1). JSON's null is data where JSON is.
+fn data(value: &RawValue, content_type: &str) -> Result<Option<Bytes>, Malformed> {
+    let (text, json_data) = (value.get(), is_json_media_type(content_type));
+    if !json_data && text.starts_with('"') {
         let plain: String = serde_json::from_str(text).map_err(json)?;
         return Ok(Some(plain.into()));
     }
-    Ok((text != "null").then(|| Bytes::copy_from_slice(text.as_bytes())))
+    Ok((json_data || text != "null").then(|| Bytes::copy_from_slice(text.as_bytes())))
 }
 
 fn binary(value: &RawValue) -> Result<Bytes, Malformed> {
@@ -103,9 +107,8 @@ fn write(event: &Event, out: &mut Vec<u8>) {
 }
 
 fn write_data(event: &Event, data: &[u8], out: &mut Vec<u8>) {
-    let json = is_json_media_type(event.datacontenttype.as_deref());
-    // `null` is written as bytes, because JSON null means that there is no data.
-    if json && data != b"null" && serde_json::from_slice::<&RawValue>(data).is_ok() {
+    let json = event.datacontenttype.as_deref().is_none_or(is_json_media_type);
+    if json && serde_json::from_slice::<&RawValue>(data).is_ok() {
         out.extend_from_slice(b",\"data\":");
         out.extend_from_slice(data);
         return;

@@ -145,7 +145,7 @@ impl Collector {
             "time" => &mut self.time,
             "datacontenttype" => &mut self.datacontenttype,
             "dataschema" => &mut self.dataschema,
-            other if is_attribute_name(other) => {
+            other if is_extension_name(other) => {
                 if self.extensions.len() >= EXTENSIONS_MAX {
                     let reason = "an event has at most 256 extensions";
                     return Err(Malformed::Attribute { name: other.to_owned(), reason });
@@ -154,7 +154,7 @@ impl Collector {
                 return Ok(());
             }
             other => {
-                let reason = "a name is lower-case letters and digits";
+                let reason = "a name is lower-case letters and digits, and not `data`";
                 return Err(Malformed::Attribute { name: other.to_owned(), reason });
             }
         };
@@ -219,9 +219,8 @@ fn essence(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
 
-/// `application/json`, `text/json` and `…+json` hold JSON (CloudEvents JSON format 1.0, section 3.1); so does no type at all.
-fn is_json_media_type(content_type: Option<&str>) -> bool {
-    let Some(content_type) = content_type else { return true };
+/// `application/json`, `text/json` and `…+json` hold JSON (CloudEvents JSON format 1.0, section 3.1).
+fn is_json_media_type(content_type: &str) -> bool {
     let kind = essence(content_type).to_ascii_lowercase();
     kind.ends_with("/json") || kind.ends_with("+json")
 }
