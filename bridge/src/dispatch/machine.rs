@@ -51,7 +51,7 @@ enum Phase {
 
 impl<R: Clone> Machine<R> {
     pub fn new(policy: Policy, seed: u64) -> Self {
-        let gate = Gate::new(policy.wake_budget);
+        let gate = Gate::new(policy.wake_budget, policy.in_flight_max);
         Machine {
             policy,
             chance: fastrand::Rng::with_seed(seed),
@@ -79,8 +79,8 @@ impl<R: Clone> Machine<R> {
             Input::Record { slot, offset, key, bytes, awaited, record } => {
                 self.record(slot, offset, key, bytes, awaited, record);
             }
-            Input::Skipped { slot, offset } => self.skipped(slot, offset),
-            Input::End { slot, next } => self.end(slot, next),
+            Input::Skipped { slot, offset } => self.passed(slot, offset + 1),
+            Input::End { slot, next } => self.passed(slot, next),
             Input::Answered { id, verdict } => self.answered(id, verdict, actions),
             Input::Written(ids) => ids.into_iter().for_each(|id| self.written(id)),
             Input::NotWritable { id, reason } => self.not_writable(id, reason),
@@ -135,11 +135,6 @@ impl<R: Clone> Machine<R> {
         self.full
     }
 
-    #[cfg(test)]
-    pub fn slots(&self) -> Vec<Slot> {
-        self.partitions.keys().copied().collect()
-    }
-
     pub fn gate(&self) -> Look {
         self.gate.look()
     }
@@ -186,17 +181,12 @@ impl<R: Clone> Machine<R> {
         self.lanes.push(lane, id);
     }
 
-    fn skipped(&mut self, slot: Slot, offset: i64) {
-        let Some(partition) = self.partitions.get_mut(&slot) else { return };
-        partition.changed();
-        partition.offsets.admit(offset);
-        partition.offsets.settle(offset);
-    }
-
-    fn end(&mut self, slot: Slot, next: i64) {
-        if let Some(partition) = self.partitions.get_mut(&slot) {
+    /// Nothing below `next` is still to be delivered for the first time.
+    fn passed(&mut self, slot: Slot, next: i64) {
+        self.each(&[slot], |partition| {
+            partition.changed();
             partition.offsets.advance(next);
-        }
+        });
     }
 
     fn answered(&mut self, id: DeliveryId, verdict: Verdict, actions: &mut Vec<Action<R>>) {
@@ -217,8 +207,10 @@ impl<R: Clone> Machine<R> {
                 self.gate.answered(now);
                 self.refused(id, actions);
             }
-            Verdict::Failed { retry_after, .. } => {
-                self.gate.cancelled(id);
+            Verdict::Failed { answered, retry_after } => {
+                if !answered {
+                    self.gate.lost(now, id, self.chance.f64());
+                }
                 self.failed(id, retry_after, actions);
             }
             Verdict::Silent if self.gate.silent(now, id, self.chance.f64()) => self.lanes.put_back(lane),
@@ -337,7 +329,7 @@ impl<R: Clone> Machine<R> {
 
     /// Sends what may be sent.
     fn pump(&mut self, actions: &mut Vec<Action<R>>) {
-        while !self.draining && self.in_flight < self.policy.in_flight_max && self.gate.admits(self.clock.now) {
+        while !self.draining && self.gate.admits(self.clock.now, self.in_flight) {
             let Some((lane, id)) = self.lanes.take_ready() else { break };
             let delivery = self.deliveries.get_mut(&id).expect("a lane holds deliveries only");
             let partition = self.partitions.get_mut(&delivery.slot).expect("a delivery's partition is assigned");

@@ -22,18 +22,30 @@ pub struct Beyond {
     pub attempts: Vec<(i64, u32)>,
 }
 
-/// How much text `Beyond` becomes. Used to see in time that it would not fit.
-pub fn encoded_len(safe: i64, beyond: &Beyond) -> usize {
-    encode(safe, beyond, usize::MAX).len()
+/// How many bytes a text of `bytes_max` has room for.
+pub fn room(bytes_max: usize) -> usize {
+    bytes_max.saturating_sub(PREFIX.len()) / 4 * 3
 }
 
-/// The text for `safe`. What does not fit into `bytes_max` is left out from the end: it would be delivered again.
+/// How many bytes `Beyond` becomes before they are text. Used to see in time that they would not fit.
+pub fn bytes_len(safe: i64, beyond: &Beyond) -> usize {
+    runs_bytes(safe, beyond, usize::MAX).len() + attempts_bytes(safe, beyond, usize::MAX).len()
+}
+
+/// The most bytes that one more settled record or attempt adds, where offsets are at most `span` apart.
+pub fn growth_max(span: u64) -> usize {
+    2 * varint_len(span)
+}
+
+/// The text for `safe`. What does not fit into `bytes_max` is left out from the end: it would be delivered again. If it comes to
+/// that, attempts have half of the room.
 pub fn encode(safe: i64, beyond: &Beyond, bytes_max: usize) -> String {
     if beyond.settled.is_empty() && beyond.attempts.is_empty() {
         return String::new();
     }
-    let room = bytes_max.saturating_sub(PREFIX.len()) / 4 * 3;
-    let attempts = attempts_bytes(safe, beyond, room.saturating_sub(4) / 2);
+    let room = room(bytes_max);
+    let runs_len = runs_bytes(safe, beyond, usize::MAX).len();
+    let attempts = attempts_bytes(safe, beyond, room.saturating_sub(runs_len).max(room.saturating_sub(4) / 2));
     let mut out = runs_bytes(safe, beyond, room.saturating_sub(attempts.len()));
     out.extend_from_slice(&attempts);
     if out.len() > room {
@@ -155,13 +167,19 @@ mod tests {
             beyond.attempts.retain(|(offset, _)| *offset >= safe);
             let text = encode(safe, &beyond, BYTES_MAX);
             assert_eq!(decode(safe, &text), beyond, "{text}");
-            assert_eq!(encoded_len(safe, &beyond), text.len());
+            assert!(text.is_empty() || room(text.len()) <= bytes_len(safe, &beyond));
         }
     }
 
     #[test]
     fn nothing_beyond_the_safe_offset_is_no_text() {
         assert_eq!(encode(7, &Beyond::default(), BYTES_MAX), "");
+    }
+
+    #[test]
+    fn attempts_may_have_more_than_half_of_the_room_when_it_is_free() {
+        let beyond = Beyond { settled: vec![], attempts: (0..20).map(|n| (n * 2, 3)).collect() };
+        assert_eq!(decode(0, &encode(0, &beyond, 64)), beyond);
     }
 
     // promise: BRIDGE: metadata of others is ignored

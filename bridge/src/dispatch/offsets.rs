@@ -16,6 +16,8 @@ pub struct Offsets {
     settled_ahead: Vec<(i64, i64)>,
     /// Attempts that an earlier process counted at and above `position`.
     attempts_ahead: Vec<(i64, u32)>,
+    /// Nothing was delivered and settled from here on.
+    done_to: i64,
     dirty: bool,
 }
 
@@ -35,6 +37,7 @@ impl Offsets {
         Offsets {
             position: next,
             open: BTreeSet::new(),
+            done_to: settled.last().map_or(next, |(_, end)| *end),
             settled_ahead: settled,
             attempts_ahead: attempts,
             dirty: false,
@@ -71,19 +74,28 @@ impl Offsets {
 
     /// A record is settled. Answers whether it was open.
     pub fn settle(&mut self, offset: i64) -> bool {
-        let was_open = self.open.remove(&offset);
+        let was_open = self.settle_committed(offset);
         self.dirty |= was_open;
         was_open
     }
 
     /// A record is settled that the last commit counted already.
-    pub fn settle_committed(&mut self, offset: i64) {
-        self.open.remove(&offset);
+    pub fn settle_committed(&mut self, offset: i64) -> bool {
+        let was_open = self.open.remove(&offset);
+        if was_open {
+            self.done_to = self.done_to.max(offset + 1);
+        }
+        was_open
     }
 
     /// The next offset that may be committed: everything below is settled.
     pub fn safe(&self) -> i64 {
         self.open.first().copied().unwrap_or(self.position)
+    }
+
+    /// How far apart offsets are of which the metadata tells.
+    pub fn span(&self) -> u64 {
+        self.position.max(self.done_to).abs_diff(self.safe())
     }
 
     /// Whether a commit would say something new.
@@ -124,6 +136,18 @@ impl Offsets {
             beyond.settled.push((end_of_open, self.position));
         }
         self.with_ahead(safe, beyond)
+    }
+
+    /// As [`Offsets::outlook`], without what nobody has to know: gaps, and records that the source does not want, after the last
+    /// record that was delivered and settled.
+    pub fn outlook_trimmed(&self, also: &BTreeSet<i64>, attempts: impl Fn(i64) -> u32) -> (i64, Beyond) {
+        let (safe, mut beyond) = self.outlook(also, attempts);
+        let done_to = also.last().map_or(self.done_to, |last| self.done_to.max(last + 1));
+        beyond.settled.retain_mut(|(first, end)| {
+            *end = (*end).min(done_to);
+            first < end
+        });
+        (safe, beyond)
     }
 
     fn with_ahead(&self, mut safe: i64, mut beyond: Beyond) -> (i64, Beyond) {
@@ -172,7 +196,20 @@ mod tests {
         assert_eq!(offsets.safe(), 9);
     }
 
-    // promise: BRIDGE: which records beyond the safe offset are settled survives a restart
+    #[test]
+    fn what_nobody_has_to_know_is_not_told() {
+        let mut offsets = Offsets::new(0, None);
+        for offset in [0, 2, 5] {
+            offsets.admit(offset);
+        }
+        offsets.advance(900);
+        let told = |offsets: &Offsets| offsets.outlook_trimmed(&BTreeSet::new(), |_| 0).1.settled;
+        assert_eq!(told(&offsets), []);
+        offsets.settle(2);
+        assert_eq!(told(&offsets), [(1, 3)]);
+    }
+
+    // promise: BRIDGE: attempt counts, and which records beyond the safe offset are settled, survive a restart in the commit's metadata
     #[test]
     fn done_stays_done_after_a_restart() {
         let mut before = Offsets::new(0, None);

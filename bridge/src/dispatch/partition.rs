@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::offsets::Offsets;
 use super::{Commitment, Slot, metadata};
 
-/// The most that one more settled record or attempt adds to the metadata, in bytes of text.
-const GROWTH_MAX: usize = 24;
+/// How much longer the number of runs in the metadata can become, in bytes.
+const RUNS_COUNT_GROWTH_MAX: usize = 2;
 
 #[derive(Debug)]
 pub struct Partition {
@@ -18,7 +18,7 @@ pub struct Partition {
     /// Nothing new is sent.
     pub leaving: bool,
     pub paused: bool,
-    /// The metadata's length when it was last measured, and what could have made it longer since.
+    /// The metadata's bytes when they were last measured, and what could have made them more since.
     measured: usize,
     changes: usize,
 }
@@ -45,27 +45,30 @@ impl Partition {
     /// Whether the record at `offset` may be sent: what it could add to the metadata must fit. The record at the safe offset
     /// always may, since nothing else makes room.
     pub fn has_room(&mut self, offset: i64, bytes_max: usize) -> bool {
-        if self.offsets.safe() == offset || self.estimate() <= bytes_max {
+        let room = metadata::room(bytes_max);
+        if self.offsets.safe() == offset || self.estimate() <= room {
             return true;
         }
         self.measured = self.measure();
         self.changes = 0;
-        self.estimate() <= bytes_max
+        self.estimate() <= room
     }
 
+    /// With what is under way, the record in question, and the one at the safe offset, which does not ask.
     fn estimate(&self) -> usize {
-        self.measured + GROWTH_MAX * (self.changes + self.in_flight + self.writing + 1)
+        let growths = self.changes + self.in_flight + self.writing + 2;
+        self.measured + RUNS_COUNT_GROWTH_MAX + metadata::growth_max(self.offsets.span()) * growths
     }
 
     fn measure(&self) -> usize {
         let (safe, beyond) = self.offsets.outlook(&BTreeSet::new(), |offset| self.attempts_of(offset));
-        metadata::encoded_len(safe, &beyond)
+        metadata::bytes_len(safe, &beyond)
     }
 
     /// What may be committed, as if `also` were settled.
     pub fn commitment(&mut self, slot: Slot, also: &BTreeSet<i64>, bytes_max: usize) -> Commitment {
         self.offsets.clean();
-        let (next, beyond) = self.offsets.outlook(also, |offset| self.attempts_of(offset));
+        let (next, beyond) = self.offsets.outlook_trimmed(also, |offset| self.attempts_of(offset));
         Commitment { slot, next, metadata: metadata::encode(next, &beyond, bytes_max) }
     }
 

@@ -54,7 +54,7 @@ mod tests {
         Retry { retries_max: Some(3), backoff, delay: 200, delay_max: 1_000, retry_after_max: 5_000 }
     }
 
-    // promise: BRIDGE: backoff is Knative's (linear d·n, exponential d·2^n), capped by maxBackoff
+    // promise: BRIDGE: backoff is Knative's (linear d·n, exponential d·2^n) with full jitter, capped by maxBackoff
     #[test]
     fn delays_grow_by_knatives_formulas_up_to_the_cap() {
         let ceilings = |backoff| [1, 2, 3].map(|attempts| retry(backoff).ceiling(attempts));
@@ -63,14 +63,14 @@ mod tests {
         assert_eq!(retry(Backoff::Exponential).ceiling(4_000_000), 1_000);
     }
 
-    // promise: BRIDGE: retries wait with full jitter
+    // promise: BRIDGE: backoff is Knative's (linear d·n, exponential d·2^n) with full jitter, capped by maxBackoff
     #[test]
     fn jitter_is_full() {
         let delay = |chance| retry(Backoff::Exponential).delay(1, None, chance);
         assert_eq!((delay(0.0), delay(0.5)), (Some(0), Some(200)));
     }
 
-    // promise: BRIDGE: `retry: 3` is three
+    // promise: BRIDGE: `retry: 3` is three, also over restarts, and then the record is a dead letter
     #[test]
     fn after_the_last_retry_it_is_enough() {
         assert!(retry(Backoff::Linear).delay(3, None, 0.5).is_some());
@@ -79,7 +79,7 @@ mod tests {
         assert!(forever.delay(u32::MAX, None, 0.9).is_some());
     }
 
-    // promise: BRIDGE: Retry-After is honoured up to retryAfterMax
+    // promise: BRIDGE: Retry-After, in seconds or as a date, is honoured up to retryAfterMax
     #[test]
     fn retry_after_is_the_least_that_is_waited_up_to_its_cap() {
         let delay = |after| retry(Backoff::Linear).delay(1, Some(after), 0.5);

@@ -100,7 +100,7 @@ fn a_probe_whose_partition_goes_makes_room_for_the_next() {
     assert!(sent(&actions).is_some() || bench.wait() != probe);
 }
 
-// promise: BRIDGE: waking uses up no retries
+// promise: BRIDGE: waking has its own budget, uses up no retries, and sends one probe at a time
 #[test]
 fn silence_of_a_waking_sink_is_no_attempt() {
     let mut bench = Bench::new(policy());
@@ -126,7 +126,7 @@ fn a_clock_that_goes_back_delays_nothing() {
     assert_eq!(bench.wait(), id);
 }
 
-// promise: BRIDGE: attempt counts of records in retry survive a restart
+// promise: BRIDGE: attempt counts, and which records beyond the safe offset are settled, survive a restart in the commit's metadata
 #[test]
 fn attempts_survive_a_restart() {
     let mut bench = Bench::new(policy());
@@ -144,7 +144,7 @@ fn attempts_survive_a_restart() {
 // promise: BRIDGE: when the metadata would not fit, the partition waits
 #[test]
 fn when_the_metadata_would_not_fit_the_partition_waits() {
-    let mut bench = Bench::new(Policy { metadata_bytes_max: 40, ..policy() });
+    let mut bench = Bench::new(Policy { metadata_bytes_max: 10, ..policy() });
     let first = sent(&bench.record(ONE, 0, 0)).unwrap();
     assert!(sent(&bench.record(ONE, 1, 1)).is_none(), "the second could not be told any more");
     assert!(sent(&bench.answer(first, Verdict::Settled)).is_some());
