@@ -120,7 +120,8 @@ fn answered(response: &Response<Bytes>, replies_used: bool, now: Timestamp) -> M
         200..=299 => Meaning::Settled,
         401 | 403 => Meaning::Unauthorized,
         502..=504 if is_bare(response.headers()) => Meaning::Silent,
-        404 | 408 | 409 | 425 | 429 | 500..=599 => {
+        // What nobody knows is retried, as Knative says.
+        404 | 408 | 409 | 425 | 429 | 500.. => {
             Meaning::Failed { answered: true, retry_after: retry_after(response.headers(), now) }
         }
         _ => Meaning::Refused,
@@ -223,7 +224,7 @@ mod tests {
         }
     }
 
-    // promise: BRIDGE: 1xx, 3xx, 400 and other 4xx are refused at once
+    // promise: BRIDGE: 1xx, 3xx, 400 and other 4xx are refused: a dead letter at once, and the lane goes on
     #[test]
     fn wrong_input_is_refused() {
         for status in [301, 302, 304, 400, 405, 410, 413, 415, 422, 499] {
@@ -237,7 +238,7 @@ mod tests {
     // promise: BRIDGE: 404, 408, 409, 425, 429, 5xx, a time-out and a lost connection are failures that are retried
     #[test]
     fn a_wrong_world_is_a_failure() {
-        for status in [404, 408, 409, 425, 429, 500, 501, 507] {
+        for status in [404, 408, 409, 425, 429, 500, 501, 507, 600, 999] {
             check(&answer(status, &[], ""), true, FAILED);
         }
         let unanswered = || Meaning::Failed { answered: false, retry_after: None };

@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(request_of(&event, false, true).headers["traceparent"], "00-aa-bb-01");
     }
 
-    // promise: BRIDGE: bad bytes (non-UTF-8 keys and headers, malformed CloudEvents) never stop a partition
+    // promise: BRIDGE: bad bytes (non-UTF-8 keys and headers, 1 MiB values, malformed CloudEvents) never stop a partition
     #[test]
     fn bad_bytes_are_wrapped_and_never_fail() {
         let mut record = record("t", 0, 5);

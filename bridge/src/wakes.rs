@@ -162,7 +162,7 @@ fn again(name: &str, sleeper: &Sleeper, outcome: &Outcome, clock: &Clock) -> Opt
 mod tests {
     use super::*;
 
-    // promise: BRIDGE: of several instants the earliest wins
+    // promise: BRIDGE: Wake-At on any answer of a sink asks for a wake at that time, and the earliest wins
     #[test]
     fn the_earliest_instant_wins() {
         let wakes = Wakes::default();

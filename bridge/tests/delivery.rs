@@ -47,7 +47,7 @@ fn records_of_a_key_keep_their_order_while_keys_run_abreast() {
     house.wait_for_commits("g", 160);
 }
 
-// promise: BRIDGE: a failed delivery is retried with backoff until it is settled
+// promise: BRIDGE: 404, 408, 409, 425, 429, 5xx, a time-out and a lost connection are failures that are retried
 #[test]
 fn a_failure_is_retried_until_it_succeeds() {
     let (house, sink) = (House::new(), Sink::start(|_, before| answer(if before < 3 { 500 } else { 202 })));
@@ -58,7 +58,7 @@ fn a_failure_is_retried_until_it_succeeds() {
     assert_eq!(sink.deliveries().len(), 4);
 }
 
-// promise: BRIDGE: a refusal is a dead letter at once, and the lane goes on
+// promise: BRIDGE: 1xx, 3xx, 400 and other 4xx are refused: a dead letter at once, and the lane goes on
 #[test]
 fn a_refusal_is_a_dead_letter_and_the_lane_goes_on() {
     let house = House::new();
@@ -77,7 +77,7 @@ fn a_refusal_is_a_dead_letter_and_the_lane_goes_on() {
     assert_eq!(seen, ["bad", "good"]);
 }
 
-// promise: BRIDGE: after the last retry a record is a dead letter
+// promise: BRIDGE: `retry: 3` is three, also over restarts, and then the record is a dead letter
 #[test]
 fn retries_end_in_a_dead_letter() {
     let (house, sink) = (House::new(), Sink::start(|_, _| answer(500)));
@@ -89,7 +89,7 @@ fn retries_end_in_a_dead_letter() {
     assert_eq!(sink.deliveries().len(), 3);
 }
 
-// promise: BRIDGE: replies become records by their type, written with the offsets
+// promise: BRIDGE: replies by type go to the topic that is the first segment of their type
 #[test]
 fn replies_become_records_by_their_type() {
     let house = House::new();
@@ -141,7 +141,7 @@ fn a_poison_reply_stops_its_lane_only_and_readiness_says_so() {
     assert_eq!(house.read("out").len(), 0);
 }
 
-// promise: BRIDGE: 200 with a body that is no event, where replies are used, is a dead letter
+// promise: BRIDGE: 200 with another body where replies are used is a dead letter and is not retried
 #[test]
 fn a_reply_that_is_no_event_is_a_dead_letter() {
     let house = House::new();
@@ -155,7 +155,7 @@ fn a_reply_that_is_no_event_is_a_dead_letter() {
     assert_eq!(header(&house.wait_for_records("dead", 1)[0].headers, "knativeerrorcode"), "200");
 }
 
-// promise: BRIDGE: bad bytes (non-UTF-8 keys, tombstones, large values, malformed CloudEvents) never stop a partition
+// promise: BRIDGE: bad bytes (non-UTF-8 keys and headers, 1 MiB values, malformed CloudEvents) never stop a partition
 #[test]
 fn bad_bytes_never_stop_a_partition() {
     let (house, sink) = (House::new(), Sink::start(|_, _| answer(204)));
@@ -191,7 +191,7 @@ fn filters_choose_and_the_rest_is_settled() {
     assert_eq!(kinds, ["a.one", "a.three"]);
 }
 
-// promise: BRIDGE: waking does not use up retries, and one probe at a time finds out that the sink is there
+// promise: BRIDGE: waking has its own budget, uses up no retries, and sends one probe at a time
 #[test]
 fn a_sleeping_sink_is_waited_for_without_using_up_retries() {
     let house = House::new();
@@ -208,7 +208,7 @@ fn a_sleeping_sink_is_waited_for_without_using_up_retries() {
     assert_eq!(house.read("dead").len(), 0);
 }
 
-// promise: BRIDGE: Retry-After is honoured
+// promise: BRIDGE: Retry-After, in seconds or as a date, is honoured up to retryAfterMax
 #[test]
 fn retry_after_is_honoured() {
     let house = House::new();

@@ -35,7 +35,7 @@ fn a_restart_loses_nothing_and_repeats_nothing_that_was_settled() {
     assert_eq!(again.len(), 20, "{again:?}");
 }
 
-// promise: BRIDGE: at the end calls under way are waited for, and what is settled is committed
+// promise: BRIDGE: on SIGTERM it stops fetching, drains within --drain, commits and exits with 0
 #[test]
 fn a_drain_waits_for_calls_under_way_and_commits() {
     let house = House::new();
@@ -69,7 +69,7 @@ fn what_is_called_during_the_drain_may_still_push() {
     assert_eq!((house.read("out").len(), house.committed("g")), (1, 1));
 }
 
-// promise: BRIDGE: a drain is bounded by --drain
+// promise: BRIDGE: on SIGTERM it stops fetching, drains within --drain, commits and exits with 0
 #[test]
 fn a_drain_is_bounded() {
     let house = House::new();

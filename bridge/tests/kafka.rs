@@ -24,7 +24,8 @@ fn place() -> Option<Place> {
     }
 }
 
-// promise: BRIDGE: replies, dead letters and offsets are one Kafka transaction; an idle partition's lag is zero
+// promise: BRIDGE: replies, dead letters and offsets are one transaction, all or none
+// promise: BRIDGE: the committed offset of an idle partition is its end, so that its lag is zero
 #[test]
 fn on_kafka_replies_dead_letters_and_offsets_are_settled_together() {
     let Some(place) = place() else { return };

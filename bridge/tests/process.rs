@@ -94,7 +94,7 @@ fn the_help_shows_examples() {
     assert!(said.contains("Examples:") && said.contains("--log embedded:till.db"), "{said}");
 }
 
-// promise: BRIDGE: on SIGTERM it stops fetching, drains, commits and exits with 0
+// promise: BRIDGE: on SIGTERM it stops fetching, drains within --drain, commits and exits with 0
 #[test]
 fn sigterm_drains_and_exits_with_0() {
     let folder = tempfile::tempdir().unwrap();

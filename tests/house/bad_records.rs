@@ -37,7 +37,7 @@ fn odd_records(topic: &str) -> Vec<NewRecord> {
     ]
 }
 
-// promise: BRIDGE: bad bytes never stop a partition
+// promise: BRIDGE: bad bytes (non-UTF-8 keys and headers, 1 MiB values, malformed CloudEvents) never stop a partition
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_are_no_events_stop_nothing() {
     let mut house =

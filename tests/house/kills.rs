@@ -164,7 +164,7 @@ async fn once_on_topics(house: &House, bills: &[Bill]) {
 }
 
 // promise: BRIDGE: nothing is lost and nothing takes effect twice when bridge or host are killed
-// promise: BRIDGE: the next delivery after a SIGKILL comes in seconds
+// promise: BRIDGE: nothing is lost when the bridge is killed, and the next delivery comes in seconds
 // promise: DOMAIN: a fact takes effect once, however often and in whatever order it comes
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fact_takes_effect_once_when_bridge_or_host_are_killed() {
@@ -172,7 +172,7 @@ async fn every_fact_takes_effect_once_when_bridge_or_host_are_killed() {
 }
 
 // promise: BRIDGE: nothing is lost and nothing takes effect twice when bridge or host are killed
-// promise: BRIDGE: the next delivery after a SIGKILL comes in seconds
+// promise: BRIDGE: nothing is lost when the bridge is killed, and the next delivery comes in seconds
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fact_takes_effect_once_on_postgresql_and_kafka_when_bridge_or_host_are_killed() {
     let test = "every_fact_takes_effect_once_on_postgresql_and_kafka_when_bridge_or_host_are_killed";

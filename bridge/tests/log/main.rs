@@ -60,7 +60,7 @@ async fn a_key_is_written_where_javas_partitioner_would_write_it() {
     }
 }
 
-// promise: BRIDGE: replies and offsets are written all or none
+// promise: BRIDGE: replies, dead letters and offsets are one transaction, all or none
 #[tokio::test]
 async fn a_settlement_is_all_or_nothing() {
     for world in World::all() {
@@ -128,7 +128,7 @@ async fn what_was_not_committed_comes_again() {
     }
 }
 
-// promise: BRIDGE: attempts and settled records survive a restart in the metadata of the commit
+// promise: BRIDGE: attempt counts, and which records beyond the safe offset are settled, survive a restart in the commit's metadata
 #[tokio::test]
 async fn metadata_comes_back_with_the_position() {
     for world in World::all() {
@@ -185,7 +185,7 @@ async fn an_offset_out_of_range_is_an_alarm_and_a_stop() {
     }
 }
 
-// promise: BRIDGE: the committed offset of an idle partition is its end
+// promise: BRIDGE: the committed offset of an idle partition is its end, so that its lag is zero
 #[tokio::test]
 async fn the_end_of_a_partition_counts_what_no_reader_sees() {
     for world in World::all() {
@@ -285,7 +285,7 @@ async fn a_paused_partition_waits_and_goes_on_where_it_stopped() {
     }
 }
 
-// promise: BRIDGE: memory is bounded by records and bytes
+// promise: BRIDGE: memory is bounded by records and by bytes, whatever the lag
 #[tokio::test]
 async fn a_feed_that_nobody_reads_is_bounded_and_loses_nothing() {
     for world in World::all() {
@@ -346,7 +346,7 @@ async fn topics_are_created_once_and_left_as_they_are() {
     }
 }
 
-// promise: BRIDGE: bad bytes never stop a partition
+// promise: BRIDGE: bad bytes (non-UTF-8 keys and headers, 1 MiB values, malformed CloudEvents) never stop a partition
 #[tokio::test]
 async fn tombstones_and_keyless_records_are_carried() {
     for world in World::all() {

@@ -42,7 +42,7 @@ async fn two_members_share_the_partitions_and_no_record_comes_twice() {
     assert_eq!(seen, (0..80).map(|n| n.to_string()).collect::<Vec<_>>());
 }
 
-// promise: BRIDGE: the next delivery after a SIGKILL comes in seconds
+// promise: BRIDGE: nothing is lost when the bridge is killed, and the next delivery comes in seconds
 #[tokio::test]
 async fn a_replica_that_comes_back_is_delivered_to_soon() {
     let Some(world) = World::kafka() else { return };
@@ -196,7 +196,7 @@ async fn insist<T, F: Future<Output = Result<T, Error>>>(mut call: impl FnMut() 
     }
 }
 
-// promise: BRIDGE: replies and offsets are written all or none
+// promise: BRIDGE: replies, dead letters and offsets are one transaction, all or none
 #[tokio::test]
 async fn a_broker_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
     if World::kafka().is_none() {

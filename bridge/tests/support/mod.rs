@@ -286,6 +286,17 @@ impl Bridge {
         try_exchange(self.address, request)
     }
 
+    /// Status line and headers of the answer to a request as it is.
+    pub fn head(&self, request: &str) -> String {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::net::TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text.split("\r\n\r\n").next().unwrap_or_default().to_owned()
+    }
+
     pub fn wait_until_ready(&self) {
         wait("readiness", || (self.get("/health/ready").0 == 200).then_some(()));
     }
