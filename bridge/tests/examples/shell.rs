@@ -16,6 +16,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub struct Shell {
     folder: tempfile::TempDir,
     name: String,
+    /// The bridge's port.
+    listen: String,
     /// What pages say, and what is meant here.
     places: Vec<(&'static str, String)>,
     terminals: BTreeMap<String, Terminal>,
@@ -28,12 +30,17 @@ struct Terminal {
 }
 
 impl Shell {
-    /// A shell in a copy of the example's folder.
-    pub fn new(example: &Path, broker: &str) -> Shell {
-        let places = vec![("127.0.0.1:9092", broker.to_owned()), ("3001", free_port()), ("8080", free_port())];
+    /// A shell in a copy of the example's folder. Without a broker, records live in a file there.
+    pub fn new(example: &Path, broker: Option<&str>) -> Shell {
+        let listen = free_port();
+        let mut places = vec![("3001", listen.clone()), ("8080", free_port())];
+        places.push(match broker {
+            Some(broker) => ("127.0.0.1:9092", broker.to_owned()),
+            None => ("till-bridge --", "till-bridge --log embedded:till.db --".to_owned()),
+        });
         let name = example.file_name().expect("it is a folder").to_string_lossy().into_owned();
         let folder = tempfile::tempdir().unwrap();
-        let shell = Shell { folder, name, places, terminals: BTreeMap::new(), said: String::new() };
+        let shell = Shell { folder, name, listen, places, terminals: BTreeMap::new(), said: String::new() };
         shell.copy(example, shell.folder.path());
         shell
     }
@@ -66,7 +73,7 @@ impl Shell {
     fn bash(&self, script: &str) -> Command {
         let program = Path::new(env!("CARGO_BIN_EXE_till-bridge"));
         let programs = program.parent().expect("a program lies in a folder").display();
-        let listen = format!("127.0.0.1:{}", self.places[1].1);
+        let listen = format!("127.0.0.1:{}", self.listen);
         let mut command = Command::new("bash");
         command.args(["-c", &format!("set -euo pipefail\n{script}")]).current_dir(self.folder.path());
         command.env("PATH", format!("{programs}:{}", std::env::var("PATH").unwrap_or_default()));
