@@ -9,6 +9,12 @@
 #   tools/kafka.sh status PORT             one line a broker; 1 when none runs
 #   tools/kafka.sh fetch                   the jars only
 #
+# With KAFKA_SECURE=1 each broker also has a listener for passwords over TLS (SASL_SSL: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512) at
+# PORT+2 and one that wants a client certificate (SSL) at PORT+3, and asks who may do what: everybody on the plain listener, the
+# user `till` and a certificate whose subject is CN=till may do everything, the user `stranger` nothing. Both users have the
+# password KAFKA_PASSWORD (till-secret). In DATA/PORT/tls lie server.pem (key and chain, PKCS #8) and ca.pem; when they are not there, openssl
+# makes them, with client.crt and client.key for CN=till.
+#
 # Environment: TILL_TOOLS_DIR (jars; .till/tools/kafka), KAFKA_DATA_DIR (data and logs; .till/kafka), KAFKA_HEAP (256m),
 # KAFKA_OWNER (a process id: when that process has ended, the brokers are wiped), KAFKA_PROPERTIES (more lines for
 # server.properties), KAFKA_PROXIES (ports, one a broker, of proxies that stand before its second listener at PORT+5: clients
@@ -24,6 +30,9 @@ port=${2:-19092}
 run=${KAFKA_DATA_DIR:-$root/.till/kafka}/$port
 java=(java -Xms64m -Xmx"${KAFKA_HEAP:-256m}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData
   -Djava.awt.headless=true "-Dlog4j2.configurationFile=file:$run/log4j2.properties" -cp "$libs/*")
+
+password=${KAFKA_PASSWORD:-till-secret}
+tls=$run/tls
 
 need() { command -v "$1" >/dev/null || { echo "kafka.sh: $1 is not installed" >&2; exit 3; }; }
 
@@ -54,19 +63,62 @@ POM
   flock -u 9
 }
 
+# An authority, a certificate of the broker and one of the client.
+certificates() {
+  [ -e "$tls/server.pem" ] && return
+  need openssl
+  mkdir -p "$tls"
+  local quiet="$tls/openssl.log"
+  openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=till-tests -keyout "$tls/ca.key" -out "$tls/ca.pem" 2>"$quiet"
+  sign server localhost
+  sign client till
+  cat "$tls/server.key" "$tls/server.crt" >"$tls/server.pem"
+}
+
+sign() { # name, subject
+  openssl req -newkey rsa:2048 -nodes -subj "/CN=$2" -keyout "$tls/$1.key" -out "$tls/$1.csr" 2>>"$tls/openssl.log"
+  printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\n' >"$tls/$1.ext"
+  openssl x509 -req -in "$tls/$1.csr" -CA "$tls/ca.pem" -CAkey "$tls/ca.key" -CAcreateserial -days 30 -extfile "$tls/$1.ext" \
+    -out "$tls/$1.crt" 2>>"$tls/openssl.log"
+}
+
+secure() { # the lines of a broker that asks who calls
+  [ -n "${KAFKA_SECURE:-}" ] || return 0
+  local module=org.apache.kafka.common.security listener
+  cat <<PROPERTIES
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:till;User:CN=till
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.password.plain.sasl.jaas.config=$module.plain.PlainLoginModule required user_till="$password" user_stranger="$password";
+listener.name.password.scram-sha-256.sasl.jaas.config=$module.scram.ScramLoginModule required;
+listener.name.password.scram-sha-512.sasl.jaas.config=$module.scram.ScramLoginModule required;
+listener.name.certificate.ssl.client.auth=required
+PROPERTIES
+  for listener in password certificate; do
+    cat <<PROPERTIES
+listener.name.$listener.ssl.keystore.type=PEM
+listener.name.$listener.ssl.keystore.location=$tls/server.pem
+listener.name.$listener.ssl.truststore.type=PEM
+listener.name.$listener.ssl.truststore.location=$tls/ca.pem
+PROPERTIES
+  done
+}
+
 configure() { # id, brokers
   local id=$1 brokers=$2 own=$((port + 10 * ($1 - 1))) voters="" i
   for i in $(seq 1 "$brokers"); do voters+="${voters:+,}$i@127.0.0.1:$((port + 10 * (i - 1) + 1))"; done
   local replicas=1 in_sync=1
   if [ "$brokers" -ge 3 ]; then replicas=3 in_sync=2; fi
+  local doors=PLAINTEXT://127.0.0.1:$own
+  [ -z "${KAFKA_SECURE:-}" ] || doors+=",PASSWORD://127.0.0.1:$((own + 2)),CERTIFICATE://127.0.0.1:$((own + 3))"
   mkdir -p "$run/$id"
   cat >"$run/$id/server.properties" <<PROPERTIES
 process.roles=broker,controller
 node.id=$id
 controller.quorum.voters=$voters
-listeners=PLAINTEXT://127.0.0.1:$own,CONTROLLER://127.0.0.1:$((own + 1))
-advertised.listeners=PLAINTEXT://127.0.0.1:$own
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listeners=$doors,CONTROLLER://127.0.0.1:$((own + 1))
+advertised.listeners=$doors
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PASSWORD:SASL_SSL,CERTIFICATE:SSL
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs=$run/$id/data
@@ -91,6 +143,7 @@ num.network.threads=2
 num.io.threads=2
 log.cleaner.dedupe.buffer.size=2097152
 log.cleaner.io.buffer.size=65536
+$(secure)
 PROPERTIES
   local proxies=(${KAFKA_PROXIES:-})
   if [ -n "${proxies[*]}" ]; then
@@ -119,7 +172,14 @@ ids() { [ -e "$run/brokers" ] && seq 1 "$(cat "$run/brokers")" || true; }
 launch() { # id
   alive "$1" && return
   if [ ! -e "$run/$1/data/meta.properties" ]; then
-    "${java[@]}" kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qg -c "$run/$1/server.properties" >>"$run/$1/log" 2>&1
+    local users=() user kind
+    if [ -n "${KAFKA_SECURE:-}" ]; then
+      for user in till stranger; do
+        for kind in 256 512; do users+=(--add-scram "SCRAM-SHA-$kind=[name=$user,password=$password]"); done
+      done
+    fi
+    "${java[@]}" kafka.tools.StorageTool format -t MkU3OEVBNTcwNTJENDM2Qg -c "$run/$1/server.properties" \
+      ${users[@]+"${users[@]}"} >>"$run/$1/log" 2>&1
   fi
   # No descriptor of ours may outlive us in it: a caller that reads our output waits for them all to close.
   nohup setsid "${java[@]}" kafka.Kafka "$run/$1/server.properties" >>"$run/$1/log" 2>&1 </dev/null 9>&- &
@@ -153,6 +213,7 @@ start() { # brokers
   fetch
   mkdir -p "$run"
   echo "$1" >"$run/brokers"
+  [ -z "${KAFKA_SECURE:-}" ] || certificates
   local id
   for id in $(ids); do configure "$id" "$1"; launch "$id"; done
   guard

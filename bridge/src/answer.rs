@@ -21,6 +21,8 @@ pub enum Outcome {
     ConnectionRefused,
     TimedOut,
     Lost(String),
+    /// TLS failed: the sink is not who it should be, or does not believe us.
+    Untrusted(String),
 }
 
 /// What the machine hears, and what must be kept beside it.
@@ -40,7 +42,7 @@ impl Outcome {
             Outcome::Answer(response) => answered(response, replies_used, now),
             Outcome::TooLong(response) => too_long(response, replies_used, now),
             Outcome::ConnectionRefused => Meaning::Silent,
-            Outcome::TimedOut | Outcome::Lost(_) | Outcome::NoToken => {
+            Outcome::TimedOut | Outcome::Lost(_) | Outcome::Untrusted(_) | Outcome::NoToken => {
                 Meaning::Failed { answered: false, retry_after: None }
             }
         }
@@ -60,7 +62,11 @@ impl Outcome {
         match self {
             Outcome::Answer(response) => response.status().as_u16(),
             Outcome::TooLong(response) => response.status().as_u16(),
-            Outcome::ConnectionRefused | Outcome::TimedOut | Outcome::Lost(_) | Outcome::NoToken => 0,
+            Outcome::ConnectionRefused
+            | Outcome::TimedOut
+            | Outcome::Lost(_)
+            | Outcome::Untrusted(_)
+            | Outcome::NoToken => 0,
         }
     }
 
@@ -72,7 +78,7 @@ impl Outcome {
             Outcome::NoToken => Bytes::from_static(b"the token for the sink cannot be read"),
             Outcome::ConnectionRefused => Bytes::from_static(b"connection refused"),
             Outcome::TimedOut => Bytes::from_static(b"no answer in time"),
-            Outcome::Lost(reason) => Bytes::copy_from_slice(reason.as_bytes()),
+            Outcome::Lost(reason) | Outcome::Untrusted(reason) => Bytes::copy_from_slice(reason.as_bytes()),
         }
     }
 
@@ -90,6 +96,7 @@ impl Outcome {
             Outcome::ConnectionRefused => "connection_refused",
             Outcome::TimedOut => "timed_out",
             Outcome::Lost(_) => "lost",
+            Outcome::Untrusted(_) => "untrusted",
         }
     }
 }

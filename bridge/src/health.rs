@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::hop::{PartitionState, Question, State};
+use crate::http::Sender;
 use crate::log::{Log, Partition, Span};
 use crate::metrics::{Metrics, Page, Reading, label};
 use crate::wakes::Wakes;
@@ -17,6 +18,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Member {
     pub name: String,
     pub metrics: Rc<Metrics>,
+    pub sender: Rc<Sender>,
     pub questions: mpsc::UnboundedSender<Question>,
 }
 
@@ -35,7 +37,8 @@ impl Health {
                 Some(state) => state.complaints(),
                 None => vec!["does not answer".into()],
             };
-            complaints.extend(told.into_iter().map(|complaint| format!("{}: {complaint}", member.name)));
+            let told = told.into_iter().chain(member.sender.trouble());
+            complaints.extend(told.map(|complaint| format!("{}: {complaint}", member.name)));
         }
         complaints
     }

@@ -1,5 +1,5 @@
 //! Calling a sink: one request goes out over a kept connection, one outcome comes back. All of the bridge's calls stand behind
-//! [`Sender::send`].
+//! [`Sender::send`], in plain HTTP or over TLS.
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -13,11 +13,13 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use url::Url;
 
 use crate::answer::Outcome;
 use crate::request::Request;
+use crate::tls::{self, Connector, Tls};
 use crate::token::Token;
 
 /// The longest answer that is read: a batch of replies may hold several records of the largest size.
@@ -29,14 +31,18 @@ pub struct Sender {
     host: HeaderValue,
     target: Uri,
     token: Option<Token>,
+    /// `None` is plain HTTP.
+    tls: Option<Result<Connector, String>>,
     idle: RefCell<Vec<Connection>>,
+    /// Why the last call did not come as far as a request, while no answer has come since.
+    trouble: RefCell<Option<String>>,
 }
 
 type Connection = SendRequest<Full<Bytes>>;
 
 impl Sender {
-    /// `url` has been checked by the configuration: it is absolute, and plain HTTP.
-    pub fn new(url: &Url, token: Option<Token>) -> Rc<Self> {
+    /// `url` has been checked by the configuration: it is absolute, and HTTP or HTTPS. `tls` matters to the latter.
+    pub fn new(url: &Url, token: Option<Token>, tls: &Tls) -> Rc<Self> {
         let host = url.host_str().unwrap_or_default();
         let authority = format!("{host}:{}", url.port_or_known_default().unwrap_or(80));
         let target = match url.query() {
@@ -47,10 +53,17 @@ impl Sender {
             host: HeaderValue::from_str(&url[url::Position::BeforeHost..url::Position::AfterPort])
                 .unwrap_or(HeaderValue::from_static("sink")),
             target: target.parse().unwrap_or(Uri::from_static("/")),
+            tls: (url.scheme() == "https").then(|| Connector::to(host.trim_matches(['[', ']']), tls)),
             authority,
             token,
             idle: RefCell::default(),
+            trouble: RefCell::default(),
         })
+    }
+
+    /// What keeps calls from the sink that a person must put right: its name or its TLS. Gone with the next answer.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
     }
 
     /// One attempt, from connecting to the last byte of the answer, within `timeout`.
@@ -73,7 +86,11 @@ impl Sender {
                 // The sink closed the kept connection before anything was written to it: nothing happened yet.
                 Err(mut error) => match error.take_message().filter(|_| reused) {
                     Some(unsent) => request = unsent,
-                    None => return Outcome::Lost(error.error().to_string()),
+                    // A server may finish the handshake and refuse our certificate then.
+                    None => match tls::reason(error.error()) {
+                        Some(reason) => return self.untrusted(reason),
+                        None => return Outcome::Lost(error.error().to_string()),
+                    },
                 },
             }
         }
@@ -98,7 +115,25 @@ impl Sender {
     }
 
     async fn connect(&self) -> Result<Connection, Box<Outcome>> {
-        let stream = TcpStream::connect(&self.authority).await.map_err(|error| {
+        let stream = self.dial().await?;
+        match &self.tls {
+            None => begin(stream).await,
+            Some(Ok(tls)) => match tls.connect(stream).await {
+                Ok(stream) => begin(stream).await,
+                Err(reason) => Err(Box::new(self.untrusted(reason))),
+            },
+            Some(Err(reason)) => Err(Box::new(self.untrusted(reason.clone()))),
+        }
+    }
+
+    async fn dial(&self) -> Result<TcpStream, Box<Outcome>> {
+        let addresses = tokio::net::lookup_host(&self.authority).await.map_err(|error| {
+            let reason = format!("{}: {error}; is the sink's name spelt right?", self.authority);
+            self.tell(reason.clone());
+            Box::new(Outcome::Lost(reason))
+        })?;
+        let addresses: Vec<_> = addresses.collect();
+        let stream = TcpStream::connect(addresses.as_slice()).await.map_err(|error| {
             Box::new(match error.kind() {
                 ErrorKind::ConnectionRefused => Outcome::ConnectionRefused,
                 _ => Outcome::Lost(format!("{}: {error}", self.authority)),
@@ -106,13 +141,26 @@ impl Sender {
         })?;
         // A request is written at once, so there is nothing to gain from waiting for more.
         let _ = stream.set_nodelay(true);
-        let lost = |error: hyper::Error| Box::new(Outcome::Lost(error.to_string()));
-        let (connection, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
-        tokio::task::spawn_local(driver);
-        Ok(connection)
+        Ok(stream)
+    }
+
+    fn untrusted(&self, reason: String) -> Outcome {
+        let reason = format!("TLS with {}: {reason}", self.authority);
+        self.tell(reason.clone());
+        Outcome::Untrusted(reason)
+    }
+
+    /// Once, however often it is tried.
+    fn tell(&self, reason: String) {
+        let mut trouble = self.trouble.borrow_mut();
+        if trouble.as_ref() != Some(&reason) {
+            tracing::error!(reason, "the sink cannot be called");
+            *trouble = Some(reason);
+        }
     }
 
     async fn receive(&self, response: Response<Incoming>, connection: Connection) -> Outcome {
+        self.trouble.borrow_mut().take();
         let (head, body) = response.into_parts();
         let body = match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
             Ok(body) => body.to_bytes(),
@@ -122,6 +170,13 @@ impl Sender {
         self.idle.borrow_mut().push(connection);
         Outcome::Answer(Response::from_parts(head, body))
     }
+}
+
+async fn begin<T: AsyncRead + AsyncWrite + Unpin + 'static>(stream: T) -> Result<Connection, Box<Outcome>> {
+    let lost = |error: hyper::Error| Box::new(Outcome::Lost(error.to_string()));
+    let (connection, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+    tokio::task::spawn_local(driver);
+    Ok(connection)
 }
 
 #[cfg(test)]
@@ -167,7 +222,7 @@ mod tests {
     async fn a_connection_is_kept_and_replaced_when_the_sink_has_closed_it() {
         local(async {
             let (url, connections) = sink(OK, 2).await;
-            let sender = Sender::new(&url, None);
+            let sender = Sender::new(&url, None, &Tls::default());
             for _ in 0..4 {
                 let outcome = sender.send(request(), Duration::from_secs(5)).await;
                 assert!(matches!(&outcome, Outcome::Answer(answer) if answer.body() == "ok"), "{outcome:?}");
@@ -183,14 +238,14 @@ mod tests {
         local(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let url = Url::parse(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
-            let sender = Sender::new(&url, None);
+            let sender = Sender::new(&url, None, &Tls::default());
             let outcome = sender.send(request(), Duration::from_millis(50)).await;
             assert!(matches!(outcome, Outcome::TimedOut), "{outcome:?}");
             drop(listener);
             let outcome = sender.send(request(), Duration::from_secs(5)).await;
             assert!(matches!(outcome, Outcome::ConnectionRefused), "{outcome:?}");
             let (url, _) = sink("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", 1).await;
-            let outcome = Sender::new(&url, None).send(request(), Duration::from_secs(5)).await;
+            let outcome = Sender::new(&url, None, &Tls::default()).send(request(), Duration::from_secs(5)).await;
             assert!(matches!(outcome, Outcome::Lost(_)), "{outcome:?}");
         })
         .await;

@@ -9,6 +9,7 @@
 //! ```
 
 mod answer;
+pub mod check;
 mod clock;
 mod config;
 mod dead_letter;
@@ -29,6 +30,7 @@ mod run;
 mod server;
 #[cfg(test)]
 mod testing;
+mod tls;
 mod token;
 pub mod topics;
 mod wakes;

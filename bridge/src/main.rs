@@ -7,15 +7,48 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use bridge::check::Report;
 use bridge::log::Transactions;
 use bridge::{Config, Error, LogKind, Options};
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Turns Kafka records into HTTP calls, and their answers into Kafka records.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES)]
+#[command(version, after_help = EXAMPLES, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Arguments {
+    #[command(flatten)]
+    given: Given,
+
+    /// The one address of ingress, health and metrics
+    #[arg(long, env = "TILL_LISTEN", default_value_t = bridge::default_listen())]
+    listen: SocketAddr,
+
+    /// Creates the topics of the KafkaSink documents that are missing, before anything else
+    #[arg(long)]
+    create_topics: bool,
+
+    /// Without a command, it runs
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Look at everything that the documents need, without reading a record or calling a sink
+    Check {
+        #[command(flatten)]
+        given: Given,
+
+        /// What is found as JSON on standard output
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What a bridge is made of.
+#[derive(Debug, Args)]
+struct Given {
     /// Files of YAML documents: KafkaSource, Source, PingSource, KafkaSink
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     sources: Vec<PathBuf>,
@@ -23,10 +56,6 @@ struct Arguments {
     /// Where records live: `kafka` (the documents' bootstrapServers) or `embedded:PATH` (one SQLite file)
     #[arg(long, default_value = "kafka", value_parser = log_kind)]
     log: LogKind,
-
-    /// The one address of ingress, health and metrics
-    #[arg(long, env = "TILL_LISTEN", default_value_t = bridge::default_listen())]
-    listen: SocketAddr,
 
     /// How sink refs become addresses; without it, the cluster's DNS
     #[arg(long, value_name = "http://HOST/{name}")]
@@ -36,9 +65,9 @@ struct Arguments {
     #[arg(long, value_name = "DIR")]
     ingress_tokens: Option<PathBuf>,
 
-    /// Creates the topics of the KafkaSink documents that are missing, before anything else
-    #[arg(long)]
-    create_topics: bool,
+    /// Where Secrets are mounted: a folder each, with a file for each key (DIR/NAME/KEY)
+    #[arg(long, value_name = "DIR")]
+    secrets: Option<PathBuf>,
 
     /// This process's name, the same after a restart (a StatefulSet's pod name)
     #[arg(long, env = "HOSTNAME", default_value = "till-bridge")]
@@ -54,6 +83,21 @@ struct Arguments {
     transactions: Transactions,
 }
 
+impl Given {
+    fn options(self) -> Options {
+        Options {
+            sources: self.sources,
+            log: self.log,
+            resolve: self.resolve,
+            ingress_tokens: self.ingress_tokens,
+            secrets: self.secrets,
+            replica: self.replica,
+            drain: self.drain,
+            transactions: self.transactions,
+        }
+    }
+}
+
 const EXAMPLES: &str = "\
 Examples:
   # without any broker: topics, groups and offsets in one file
@@ -62,7 +106,11 @@ Examples:
   # with Kafka, where the documents name it; `examples/` has a page for each thing that it does
   KAFKA=localhost:9092 till-bridge --sources sources.yaml --ingress-tokens tokens/push
 
-Exit codes: 0 drained and stopped, 64 wrong documents or options, 69 the log is not to be had, 70 a source broke.
+  # whether it would work: documents, topics, rights, TLS, sinks, time
+  till-bridge check --sources sources.yaml --secrets /secrets
+
+Exit codes: 0 drained and stopped, or nothing is wrong; 64 wrong documents or options; 69 the log is not to be had, or the check
+found an error; 70 a source broke.
 Logs: RUST_LOG=bridge=debug; LOG_FORMAT=json for machines.";
 
 fn main() -> ExitCode {
@@ -71,8 +119,14 @@ fn main() -> ExitCode {
         std::process::exit(if error.use_stderr() { 64 } else { 0 });
     });
     log_to_stderr();
-    match start(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+    let done = match arguments.command {
+        None => {
+            start(&arguments.given.options(), arguments.listen, arguments.create_topics).map(|()| ExitCode::SUCCESS)
+        }
+        Some(Command::Check { given, json }) => check(&given.options(), json),
+    };
+    match done {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("till-bridge: {error:#}");
             ExitCode::from(error.downcast_ref::<Error>().map_or(71, Error::exit_code))
@@ -80,21 +134,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(arguments: Arguments) -> anyhow::Result<()> {
-    let options = Options {
-        sources: arguments.sources,
-        log: arguments.log,
-        resolve: arguments.resolve,
-        ingress_tokens: arguments.ingress_tokens,
-        replica: arguments.replica,
-        drain: arguments.drain,
-        transactions: arguments.transactions,
-    };
-    let config = Config::load(&options).map_err(Error::Config)?;
-    if arguments.create_topics {
+fn start(options: &Options, listen: SocketAddr, create: bool) -> anyhow::Result<()> {
+    let config = Config::load(options).map_err(Error::Config)?;
+    if create {
         create_topics(&config)?;
     }
-    let listen = arguments.listen;
     let listener = TcpListener::bind(listen).with_context(|| format!("the address {listen} cannot be used"))?;
     Ok(bridge::run(config, listener, terminated())?)
 }
@@ -116,6 +160,22 @@ fn create_topics(config: &Config) -> Result<(), Error> {
         );
     }
     Ok(())
+}
+
+/// What is looked at goes to standard error, what was found to standard output.
+fn check(options: &Options, json: bool) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = match Config::load(options) {
+        Ok(config) => runtime.block_on(bridge::check::check(&config, &|what| eprintln!("looking at {what}"))),
+        Err(problems) => Report::of_problems(&problems),
+    };
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    if json {
+        println!("{}", serde_json::to_string_pretty(&report)?)
+    } else {
+        println!("{report}")
+    }
+    Ok(ExitCode::from(report.exit_code()))
 }
 
 async fn terminated() {

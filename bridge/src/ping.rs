@@ -95,6 +95,7 @@ mod tests {
             log: LogKind::Kafka,
             resolve: None,
             ingress_tokens: None,
+            secrets: None,
             replica: "r".into(),
             drain: Duration::ZERO,
             transactions: crate::log::Transactions::Auto,

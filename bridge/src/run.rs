@@ -1,6 +1,5 @@
 //! The life of a bridge: everything is opened and started, runs until it is told to stop, drains and ends.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::clock::Clock;
-use crate::config::{Config, Dialect, LogKind, Sink};
+use crate::config::{Config, Connection, Dialect, LogKind, Sink};
 use crate::error::Error;
 use crate::health::{Health, Member};
 use crate::hop::{Hop, Surroundings};
@@ -50,8 +49,7 @@ pub fn open_log(config: &Config) -> Result<Log, Error> {
     Ok(match &config.log {
         LogKind::Embedded(path) => Log::embedded(path)?,
         LogKind::Kafka => {
-            let servers = config.bootstrap_servers().unwrap_or_default();
-            let properties = BTreeMap::from([("bootstrap.servers".into(), servers)]);
+            let properties = config.connection().map(Connection::for_log).unwrap_or_default();
             Log::kafka_with(properties, &config.replica, config.transactions)?
         }
     })
@@ -132,7 +130,12 @@ fn start_sources(config: &Config, around: &Surroundings, halted: &watch::Receive
         let sender = sender(&source.sink, source.token_file.as_deref());
         // A plain KafkaSource's sink knows nothing of wakes, unless it asks for one.
         around.wakes.register(&source.sink.name, &sender, source.dialect == Dialect::Till);
-        members.push(Member { name: source.name.clone(), metrics: Rc::clone(&metrics), questions });
+        members.push(Member {
+            name: source.name.clone(),
+            metrics: Rc::clone(&metrics),
+            sender: Rc::clone(&sender),
+            questions,
+        });
         let hop = Hop {
             dead_letter_topic: config.dead_letter_topic(source),
             source: Rc::new(source.clone()),
@@ -155,7 +158,7 @@ fn start_pings(config: &Config, around: &Surroundings) {
 }
 
 fn sender(sink: &Sink, token_file: Option<&std::path::Path>) -> Rc<Sender> {
-    Sender::new(&sink.url, token_file.map(Token::in_file))
+    Sender::new(&sink.url, token_file.map(Token::in_file), &sink.tls)
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ pub fn source(more: &str) -> Source {
         log: LogKind::Kafka,
         resolve: None,
         ingress_tokens: None,
+        secrets: None,
         replica: "r".into(),
         drain: Duration::ZERO,
         transactions: crate::log::Transactions::Auto,

@@ -161,12 +161,13 @@ fn again(name: &str, sleeper: &Sleeper, outcome: &Outcome, clock: &Clock) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::Tls;
 
     // promise: BRIDGE: Wake-At on any answer of a sink asks for a wake at that time, and the earliest wins
     #[test]
     fn the_earliest_instant_wins() {
         let wakes = Wakes::default();
-        let sender = Sender::new(&"http://127.0.0.1:9/".parse().unwrap(), None);
+        let sender = Sender::new(&"http://127.0.0.1:9/".parse().unwrap(), None, &Tls::default());
         wakes.register("core", &sender, false);
         for ms in [5_000, 3_000, 9_000] {
             wakes.ask("core", Timestamp::from_millisecond(ms).unwrap());

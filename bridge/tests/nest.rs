@@ -72,6 +72,7 @@ impl Stage {
             log: LogKind::Kafka,
             resolve: None,
             ingress_tokens: tokens,
+            secrets: None,
             replica: "nest".into(),
             drain: Duration::from_secs(3),
             transactions: bridge::log::Transactions::Auto,

@@ -44,6 +44,7 @@ fn read(
         log: kafka.map_or_else(|| LogKind::Embedded(data.path("log.db")), |_| LogKind::Kafka),
         resolve: Some(format!("{}/{{name}}", url(place.ports.functions))),
         ingress_tokens: Some(data.path("tokens/push")),
+        secrets: None,
         replica: REPLICA.to_owned(),
         drain: DRAIN,
         transactions: bridge::log::Transactions::Auto,

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::connection::Connection;
 use super::delivery::{Delivery, Dialect};
 use super::fields::{Fields, Problems};
 use super::filter::Filter;
-use super::sink::{Resolver, Sink};
+use super::sink::{Resolver, Sink, identity};
 use super::yaml::Node;
 use crate::dispatch::Ordering;
 use crate::log::{Initial, NewTopic};
@@ -21,7 +22,7 @@ pub struct Source {
     pub dialect: Dialect,
     pub file: PathBuf,
     pub line: usize,
-    pub bootstrap_servers: Vec<String>,
+    pub connection: Connection,
     pub group: String,
     pub topics: Vec<String>,
     pub initial: Initial,
@@ -78,6 +79,8 @@ impl Reply {
 pub struct Ping {
     pub name: String,
     pub namespace: String,
+    pub file: PathBuf,
+    pub line: usize,
     pub schedule: croner::Cron,
     pub timezone: jiff::tz::TimeZone,
     pub content_type: Option<String>,
@@ -93,7 +96,7 @@ pub struct Topic {
     pub name: String,
     pub file: PathBuf,
     pub line: usize,
-    pub bootstrap_servers: Vec<String>,
+    pub connection: Connection,
     pub topic: NewTopic,
 }
 
@@ -128,8 +131,10 @@ pub fn read(node: &Node, resolver: Resolver, problems: &Problems) -> Option<Docu
             source(&mut spec, metadata, Dialect::Knative, resolver, problems)
         }
         ("Source", "till.dev/v1") => source(&mut spec, metadata, Dialect::Till, resolver, problems),
-        ("PingSource", "sources.knative.dev/v1" | "sources.knative.dev/v1beta2") => ping(&mut spec, metadata, resolver),
-        ("KafkaSink", "eventing.knative.dev/v1alpha1") => topic(&mut spec, metadata, problems),
+        ("PingSource", "sources.knative.dev/v1" | "sources.knative.dev/v1beta2") => {
+            ping(&mut spec, metadata, resolver, problems)
+        }
+        ("KafkaSink", "eventing.knative.dev/v1alpha1") => topic(&mut spec, metadata, resolver, problems),
         _ => {
             problems.push(node.line, format!("`{kind}` of `{version}` is not known here"));
             return None;
@@ -168,13 +173,13 @@ fn source(
     if topics.is_empty() {
         spec.problem(spec.line, "`spec.topics` must name at least one topic");
     }
-    let bootstrap_servers = broker(spec);
+    let connection = Connection::of_source(spec, dialect, resolver);
     let sink = resolver.read(spec, &metadata.name, &metadata.namespace);
     let mut source = Source {
         file: problems.file.clone(),
         line: spec.line,
         dialect,
-        bootstrap_servers,
+        connection,
         group: spec.text("consumerGroup").unwrap_or_else(|| format!("till-{}-{}", metadata.namespace, metadata.name)),
         topics,
         initial: initial(spec, dialect),
@@ -193,13 +198,13 @@ fn source(
     };
     spec.ignored("consumers");
     if dialect == Dialect::Till {
-        own_fields(spec, &mut source, problems);
+        own_fields(spec, &mut source, resolver, problems);
     }
     Some(Document::Source(Box::new(source)))
 }
 
 /// The fields that Knative does not have.
-fn own_fields(spec: &mut Fields, source: &mut Source, problems: &Problems) {
+fn own_fields(spec: &mut Fields, source: &mut Source, resolver: Resolver, problems: &Problems) {
     source.filter = Filter::read_all(&spec.list("filters"), "spec.filters", problems);
     if let Some(mut concurrency) = spec.fields("concurrency") {
         let max = concurrency.parsed::<std::num::NonZeroU16>("max", "a whole number from 1 to 65535");
@@ -207,7 +212,8 @@ fn own_fields(spec: &mut Fields, source: &mut Source, problems: &Problems) {
         concurrency.finish();
     }
     if let Some(mut auth) = spec.fields("auth") {
-        source.token_file = Some(auth.required("tokenFile").into());
+        source.token_file = auth.text("tokenFile").map(PathBuf::from);
+        source.sink.tls.identity = auth.fields("tls").and_then(|tls| identity(tls, resolver));
         auth.finish();
     }
     if let Some(instant) = spec.parsed::<jiff::Timestamp>("startAt", "an RFC 3339 instant") {
@@ -246,19 +252,6 @@ fn reply(spec: &mut Fields, source: &mut Source, mut fields: Fields) -> Reply {
 
 fn is_pattern(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-*".contains(&byte))
-}
-
-fn broker(spec: &mut Fields) -> Vec<String> {
-    if let Some(mut net) = spec.fields("net") {
-        net.unsupported("sasl", "this build has no credentials for brokers yet");
-        net.unsupported("tls", "this build has no TLS to brokers yet");
-        net.finish();
-    }
-    let servers = spec.texts("bootstrapServers");
-    if servers.is_empty() {
-        spec.problem(spec.line, "`spec.bootstrapServers` must name at least one server");
-    }
-    servers
 }
 
 fn initial(spec: &mut Fields, dialect: Dialect) -> Initial {
@@ -317,7 +310,7 @@ fn overrides(spec: &mut Fields, resolver: Resolver) -> BTreeMap<String, String> 
     extensions
 }
 
-fn ping(spec: &mut Fields, metadata: Metadata, resolver: Resolver) -> Option<Document> {
+fn ping(spec: &mut Fields, metadata: Metadata, resolver: Resolver, problems: &Problems) -> Option<Document> {
     let parser = croner::parser::CronParser::builder().seconds(croner::parser::Seconds::Optional).build();
     let schedule = spec.required("schedule");
     let line = spec.line;
@@ -332,6 +325,8 @@ fn ping(spec: &mut Fields, metadata: Metadata, resolver: Resolver) -> Option<Doc
     let content_type = spec.text("contentType");
     let data = ping_data(spec);
     Some(Document::Ping(Box::new(Ping {
+        file: problems.file.clone(),
+        line,
         schedule: schedule.ok()?,
         timezone: timezone.unwrap_or(jiff::tz::TimeZone::UTC),
         content_type: content_type.or_else(|| data.is_some().then(|| "application/json".into())),
@@ -361,13 +356,9 @@ fn ping_data(spec: &mut Fields) -> Option<Vec<u8>> {
     }
 }
 
-fn topic(spec: &mut Fields, metadata: Metadata, problems: &Problems) -> Option<Document> {
-    if let Some(mut auth) = spec.fields("auth") {
-        auth.unsupported("secret", "this build has no credentials for brokers yet");
-        auth.finish();
-    }
+fn topic(spec: &mut Fields, metadata: Metadata, resolver: Resolver, problems: &Problems) -> Option<Document> {
+    let connection = Connection::of_topic(spec, resolver);
     spec.choice("contentMode", &[("binary", ()), ("structured", ())]);
-    let servers = spec.texts("bootstrapServers");
     let topic = NewTopic {
         name: spec.required("topic"),
         partitions: positive(spec, "numPartitions").unwrap_or(1),
@@ -375,7 +366,7 @@ fn topic(spec: &mut Fields, metadata: Metadata, problems: &Problems) -> Option<D
         retention: spec.duration("retention").filter(|retention| *retention > Duration::ZERO),
     };
     let (file, line) = (problems.file.clone(), spec.line);
-    Some(Document::Topic(Topic { name: metadata.name, file, line, bootstrap_servers: servers, topic }))
+    Some(Document::Topic(Topic { name: metadata.name, file, line, connection, topic }))
 }
 
 fn positive(spec: &mut Fields, field: &str) -> Option<i32> {

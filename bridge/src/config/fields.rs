@@ -75,6 +75,31 @@ impl<'a> Fields<'a> {
         self.problems.push(line, text);
     }
 
+    /// The fields that nobody has taken yet.
+    pub fn names(&self) -> Vec<String> {
+        self.rest.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The line of a field; the mapping's own when it is absent.
+    pub fn line_of(&self, field: &str) -> usize {
+        self.look(field).map_or(self.line, |node| node.line)
+    }
+
+    pub fn is_mapping(&self, field: &str) -> bool {
+        self.look(field).is_some_and(|node| matches!(node.value, Value::Map(_)))
+    }
+
+    /// Tells that a field is missing, when it is.
+    pub fn needs(&self, field: &str) {
+        if self.look(field).is_none() {
+            self.problem(self.line, format!("`{}` is missing", self.name(field)));
+        }
+    }
+
+    fn look(&self, field: &str) -> Option<&'a Node> {
+        self.rest.iter().find(|(name, _)| name == field).map(|(_, node)| node)
+    }
+
     pub fn node(&mut self, field: &str) -> Option<&'a Node> {
         let at = self.rest.iter().position(|(name, _)| name == field)?;
         Some(&self.rest.remove(at).1).filter(|node| node.value != Value::Null)

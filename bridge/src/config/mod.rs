@@ -1,9 +1,11 @@
 //! What the bridge is told to do: files of documents and options come in, a [`Config`] or all problems at once come out.
 
+mod connection;
 mod delivery;
 mod documents;
 mod fields;
 mod filter;
+mod secrets;
 mod sink;
 mod yaml;
 
@@ -12,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use connection::Connection;
 pub use delivery::{Delivery, Dialect};
 pub use documents::{KeyType, Ping, Reply, Source, Topic};
 pub use fields::Problem;
@@ -20,6 +23,7 @@ pub use sink::Sink;
 use crate::log::{NewTopic, Transactions};
 use documents::Document;
 use fields::Problems;
+use secrets::Secrets;
 use sink::Resolver;
 
 /// How a bridge is started, before its files are read.
@@ -32,6 +36,8 @@ pub struct Options {
     pub resolve: Option<String>,
     /// One file a topic, named after it, with the token or tokens (separated by a comma) that may write it.
     pub ingress_tokens: Option<PathBuf>,
+    /// Where Secrets are mounted: a folder each, with a file for each key.
+    pub secrets: Option<PathBuf>,
     /// This process's name, the same after a restart.
     pub replica: String,
     /// How long a drain may take, at the end and when a partition goes.
@@ -85,7 +91,12 @@ impl Config {
         options: &Options,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Config, Vec<Problem>> {
-        let resolver = Resolver { template: options.resolve.as_deref(), environment };
+        let resolver = Resolver {
+            template: options.resolve.as_deref(),
+            environment,
+            secrets: Secrets(options.secrets.as_deref()),
+            has_brokers: options.log == LogKind::Kafka,
+        };
         let mut config = Config {
             sources: Vec::new(),
             pings: Vec::new(),
@@ -101,16 +112,27 @@ impl Config {
             problems.extend(config.read(file, text, resolver));
         }
         problems.extend(config.cross_check());
+        if problems.is_empty() {
+            problems.extend(config.check_connection());
+        }
         problems.sort();
         problems.dedup();
         if problems.is_empty() { Ok(config) } else { Err(problems) }
     }
 
-    /// The servers of the one cluster that the documents name; none with the embedded log.
+    /// The one cluster of the documents, and who the bridge is to it; none with the embedded log. A KafkaSink without credentials
+    /// is written to with those of the sources.
+    pub fn connection(&self) -> Option<&Connection> {
+        let sources = self.sources.iter().map(|source| &source.connection);
+        let topics = || self.topics.iter().map(|topic| &topic.connection);
+        let speaking = topics().find(|connection| !connection.properties.is_empty());
+        let found = sources.chain(speaking).chain(topics()).next();
+        found.filter(|_| self.log == LogKind::Kafka)
+    }
+
+    /// The servers of that cluster.
     pub fn bootstrap_servers(&self) -> Option<String> {
-        let servers = self.sources.iter().map(|source| &source.bootstrap_servers);
-        let servers = servers.chain(self.topics.iter().map(|topic| &topic.bootstrap_servers));
-        (self.log == LogKind::Kafka).then(|| servers.into_iter().next().map(|servers| servers.join(",")))?
+        self.connection().map(|connection| connection.servers.join(","))
     }
 
     /// The topics that are to exist.
@@ -173,19 +195,31 @@ impl Config {
                 problems.push(problem(&source.file, source.line, text));
             }
         }
-        if self.log == LogKind::Kafka {
-            problems.extend(self.one_cluster());
-        }
+        problems.extend(self.one_cluster());
         problems
     }
 
-    fn one_cluster(&self) -> Option<Problem> {
-        let sources = self.sources.iter().map(|source| (&source.file, source.line, &source.bootstrap_servers));
-        let topics = self.topics.iter().map(|topic| (&topic.file, topic.line, &topic.bootstrap_servers));
-        let mut all = sources.chain(topics);
-        let (_, _, first) = all.next()?;
-        let (file, line, _) = all.find(|(_, _, servers)| *servers != first)?;
-        Some(problem(file, line, "documents with different bootstrapServers need one bridge each"))
+    /// Replies, dead letters and offsets are one transaction, so everything is on one cluster and written by one user.
+    fn one_cluster(&self) -> Vec<Problem> {
+        let Some(ours) = self.connection() else { return Vec::new() };
+        let sources = self.sources.iter().map(|source| (&source.file, source.line, &source.connection));
+        let topics = self.topics.iter().map(|topic| (&topic.file, topic.line, &topic.connection));
+        let silent = |other: &Connection| other.properties.is_empty() && other.servers == ours.servers;
+        let foreign = sources
+            .filter(|(.., other)| *other != ours)
+            .chain(topics.filter(|(.., other)| *other != ours && !silent(other)));
+        let text = "another cluster, credentials or properties than the first document's: run one bridge for each";
+        foreign.map(|(file, line, _)| problem(file, line, text)).collect()
+    }
+
+    /// What a client of librdkafka says of certificates and of properties that must fit together.
+    fn check_connection(&self) -> Option<Problem> {
+        let reason = crate::log::check_properties(&self.connection()?.for_log()).err()?;
+        let (file, line) = match (self.sources.first(), self.topics.first()) {
+            (Some(source), _) => (&source.file, source.line),
+            (None, topic) => topic.map(|topic| (&topic.file, topic.line))?,
+        };
+        Some(problem(file, line, format!("the connection to Kafka: {reason}")))
     }
 }
 

@@ -5,13 +5,16 @@ use std::fmt;
 use url::Url;
 
 use super::fields::Fields;
+use super::secrets::Secrets;
 use super::yaml::Environment;
+use crate::tls::{Identity, Tls};
 
-/// A sink: its name, by which wakes and people call it, and its address.
+/// A sink: its name, by which wakes and people call it, its address, and what TLS to it rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sink {
     pub name: String,
     pub url: Url,
+    pub tls: Tls,
 }
 
 impl fmt::Display for Sink {
@@ -20,12 +23,15 @@ impl fmt::Display for Sink {
     }
 }
 
-/// How refs become addresses.
+/// How refs become addresses and secrets.
 #[derive(Clone, Copy)]
 pub struct Resolver<'a> {
     /// `http://127.0.0.1:3000/{name}`; `None` is the cluster's DNS.
     pub template: Option<&'a str>,
     pub environment: Environment<'a>,
+    pub secrets: Secrets<'a>,
+    /// Whether there are brokers: with the embedded log, credentials for them are not looked for.
+    pub has_brokers: bool,
 }
 
 impl Resolver<'_> {
@@ -37,16 +43,16 @@ impl Resolver<'_> {
                 spec.problem(line, format!("`{}` is missing", spec.name("sink")));
                 return None;
             };
-            return checked(spec, line, owner, Url::parse(&uri).map_err(|error| error.to_string()));
+            return checked(spec, line, owner, Url::parse(&uri).map_err(|error| error.to_string()), Tls::default());
         };
-        sink.unsupported("CACerts", "this build speaks HTTP without TLS to sinks");
+        let tls = Tls { authorities: authorities(&mut sink), identity: None };
         sink.unsupported("audience", "it needs a cluster's controllers");
         let (line, uri) = (sink.line, sink.text("uri"));
         let service = sink.fields("ref").and_then(|reference| service(reference, namespace));
         sink.finish();
         let name = service.as_ref().map_or(owner, |(name, _)| name).to_owned();
         let base = service.map(|(name, namespace)| self.address(&name, &namespace));
-        checked(spec, line, &name, joined(base, uri.as_deref()))
+        checked(spec, line, &name, joined(base, uri.as_deref()), tls)
     }
 
     fn address(&self, name: &str, namespace: &str) -> String {
@@ -55,6 +61,27 @@ impl Resolver<'_> {
             None => format!("http://{name}.{namespace}.svc.cluster.local"),
         }
     }
+}
+
+/// Who the bridge is to a sink. The files are looked at again at each connection.
+pub fn identity(mut fields: Fields, resolver: Resolver) -> Option<Identity> {
+    ["cert", "key"].into_iter().for_each(|field| fields.needs(field));
+    let (cert, key) = (resolver.secrets.file(&mut fields, "cert"), resolver.secrets.file(&mut fields, "key"));
+    let ((line, cert), (_, key)) = (cert?, key?);
+    let identity = Identity { cert, key };
+    if let Err(reason) = (Tls { authorities: None, identity: Some(identity.clone()) }).check() {
+        fields.problem(line, format!("`spec.auth.tls`: {reason}"));
+    }
+    fields.finish();
+    Some(identity)
+}
+
+/// PEM that is trusted beside the well-known authorities.
+fn authorities(sink: &mut Fields) -> Option<String> {
+    sink.map("CACerts", |pem| {
+        let tls = Tls { authorities: Some(pem.to_owned()), identity: None };
+        tls.check().map(|()| pem.to_owned())
+    })
 }
 
 fn service(mut reference: Fields, namespace: &str) -> Option<(String, String)> {
@@ -82,16 +109,15 @@ fn joined(base: Option<String>, uri: Option<&str>) -> Result<Url, String> {
     }
 }
 
-fn checked(spec: &Fields, line: usize, name: &str, url: Result<Url, String>) -> Option<Sink> {
+fn checked(spec: &Fields, line: usize, name: &str, url: Result<Url, String>, tls: Tls) -> Option<Sink> {
     let url = url.and_then(|url| match url.scheme() {
         _ if !url.username().is_empty() || url.password().is_some() => {
             Err("the sink's address holds credentials, which would be told with it; use a token's file".into())
         }
-        "http" if url.has_host() => Ok(url),
-        "https" => Err(format!("`{url}`: TLS to sinks is not supported by this build")),
+        "http" | "https" if url.has_host() => Ok(url),
         _ => Err(format!("`{url}` is no HTTP address")),
     });
-    url.map_err(|problem| spec.problem(line, problem)).ok().map(|url| Sink { name: name.to_owned(), url })
+    url.map_err(|problem| spec.problem(line, problem)).ok().map(|url| Sink { name: name.to_owned(), url, tls })
 }
 
 #[cfg(test)]
@@ -103,10 +129,14 @@ mod tests {
     fn read(spec: &str, template: Option<&str>) -> Result<String, String> {
         let documents = yaml::documents(spec, &|_| None).unwrap();
         let problems = Problems::of("f.yaml");
-        let resolver = Resolver { template, environment: &|name| (name == "K_SINK").then(|| "http://k:1/s".into()) };
+        let environment = |name: &str| (name == "K_SINK").then(|| "http://k:1/s".into());
+        let resolver = Resolver { template, environment: &environment, secrets: Secrets(None), has_brokers: true };
         let sink = resolver.read(&mut Fields::of(&documents[0], "spec", &problems), "owner", "shop");
         let problems = problems.into_vec();
-        sink.map(|sink| format!("{} {}", sink.name, sink.url)).ok_or_else(|| problems[0].text.clone())
+        match problems.first() {
+            Some(problem) => Err(problem.text.clone()),
+            None => sink.map(|sink| format!("{} {}", sink.name, sink.url)).ok_or_else(|| "no sink".into()),
+        }
     }
 
     // promise: BRIDGE: sink refs resolve to a cluster's DNS, or by --resolve
@@ -122,6 +152,7 @@ mod tests {
     #[test]
     fn an_absolute_uri_needs_no_ref_and_k_sink_stands_in() {
         assert_eq!(read("sink: { uri: 'http://h:1/p' }", None).unwrap(), "owner http://h:1/p");
+        assert_eq!(read("sink: { uri: 'https://h/p' }", None).unwrap(), "owner https://h/p");
         assert_eq!(read("a: 1", None).unwrap(), "owner http://k:1/s");
     }
 
@@ -130,10 +161,10 @@ mod tests {
         let broker = "sink: { ref: { kind: Broker, name: b } }";
         let documents = yaml::documents(broker, &|_| None).unwrap();
         let problems = Problems::of("f.yaml");
-        let resolver = Resolver { template: None, environment: &|_| None };
+        let resolver = Resolver { template: None, environment: &|_| None, secrets: Secrets(None), has_brokers: true };
         resolver.read(&mut Fields::of(&documents[0], "spec", &problems), "o", "n");
         assert!(problems.into_vec()[0].text.contains("`Broker`"));
-        assert!(read("sink: { uri: 'https://h' }", None).unwrap_err().contains("TLS"));
+        assert!(read("sink: { uri: 'https://h', CACerts: x }", None).unwrap_err().contains("no PEM certificate"));
         assert!(read("sink: { uri: 'ftp://h' }", None).unwrap_err().contains("no HTTP"));
         assert!(read("sink: {}", None).unwrap_err().contains("`ref` or a `uri`"));
     }

@@ -10,6 +10,7 @@ fn parse(text: &str) -> Result<Config, Vec<String>> {
         log: LogKind::Kafka,
         resolve: Some("http://127.0.0.1:3000/{name}".into()),
         ingress_tokens: None,
+        secrets: None,
         replica: "r".into(),
         drain: Duration::from_secs(1),
         transactions: crate::log::Transactions::Auto,
@@ -71,10 +72,12 @@ fn a_kafka_source_has_knatives_defaults() {
 #[test]
 fn all_problems_are_told_at_once_with_their_lines() {
     let text = format!(
-        "{KAFKA_SOURCE}  filters: []\n  ordering: key\n  net: {{ tls: {{ enable: true }} }}\n---\nkind: Mystery\n"
+        "{KAFKA_SOURCE}  filters: []\n  ordering: key\n  net: {{ tls: {{ enable: perhaps }} }}\n---\nkind: Mystery\n"
     );
     let problems = parse(&text).unwrap_err();
-    for (line, word) in [(10, "`spec.filters` is unknown"), (11, "ordered, unordered"), (12, "TLS"), (14, "Mystery")] {
+    for (line, word) in
+        [(10, "`spec.filters` is unknown"), (11, "ordered, unordered"), (12, "true or false"), (14, "Mystery")]
+    {
         let found =
             problems.iter().any(|problem| problem.starts_with(&format!("f.yaml:{line}:")) && problem.contains(word));
         assert!(found, "{line} {word}: {problems:#?}");

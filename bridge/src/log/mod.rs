@@ -17,6 +17,16 @@ use std::sync::Arc;
 pub use queue::Feed;
 pub use types::*;
 
+/// Whether a property of Kafka's client may be passed through with this value.
+pub(crate) fn check_property(name: &str, value: &str) -> Result<(), String> {
+    kafka::check_property(name, value)
+}
+
+/// Whether clients of Kafka can be made with these properties. Nobody is called.
+pub(crate) fn check_properties(properties: &BTreeMap<String, String>) -> Result<(), String> {
+    kafka::check_properties(properties)
+}
+
 /// An opened log. Clones are handles of the same one.
 #[derive(Clone)]
 pub struct Log(Opened);
@@ -93,6 +103,14 @@ impl Log {
         match &self.0 {
             Opened::Kafka(cluster) => cluster.topics().await,
             Opened::Embedded(store) => store.topics().await,
+        }
+    }
+
+    /// What our user may do with these topics and groups, as far as the log tells; the embedded one has no users.
+    pub async fn rights(&self, topics: Vec<String>, groups: Vec<String>) -> Result<Rights, Error> {
+        match &self.0 {
+            Opened::Kafka(cluster) => cluster.rights(topics, groups).await,
+            Opened::Embedded(_) => Ok(Rights::default()),
         }
     }
 

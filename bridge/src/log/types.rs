@@ -1,5 +1,6 @@
 //! What passes through the log's port: records, positions, happenings, alarms and errors. Plain data without behaviour.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -226,6 +227,29 @@ pub struct NewTopic {
 pub struct Span {
     pub start: i64,
     pub end: i64,
+}
+
+/// What a user may do with a topic or a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    Read,
+    Write,
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Right::Read => "read",
+            Right::Write => "write",
+        })
+    }
+}
+
+/// What our user may do, by topic and by group. What the log does not tell is not in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rights {
+    pub topics: BTreeMap<String, BTreeSet<Right>>,
+    pub groups: BTreeMap<String, BTreeSet<Right>>,
 }
 
 /// Why the log did not do it.

@@ -210,7 +210,7 @@ pub fn skip(test: &str, lacks: &str) {
     }
 }
 
-fn has(program: &str, argument: &str) -> bool {
+pub fn has(program: &str, argument: &str) -> bool {
     Command::new(program).arg(argument).output().is_ok_and(|output| output.status.success())
 }
 

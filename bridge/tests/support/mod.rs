@@ -185,6 +185,7 @@ impl House {
             log: LogKind::Embedded(self.path().join("log.db")),
             resolve: None,
             ingress_tokens: None,
+            secrets: None,
             replica: "test".into(),
             drain,
             transactions: bridge::log::Transactions::Auto,

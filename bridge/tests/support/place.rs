@@ -74,6 +74,7 @@ impl Place {
             log: LogKind::Kafka,
             resolve: None,
             ingress_tokens: None,
+            secrets: None,
             replica: replica.into(),
             drain: Duration::from_secs(3),
             transactions: self.transactions,

@@ -15,8 +15,8 @@ use tokio::sync::Mutex;
 
 use super::client::{Client, Properties};
 use super::raw::{Events, Polled};
-use super::{failure, positions};
-use crate::log::{Commit, Error, NewTopic, Partition, Record, Span};
+use super::{failure, positions, rights};
+use crate::log::{Commit, Error, NewTopic, Partition, Record, Rights, Span};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Never joined, never committed to.
@@ -64,6 +64,12 @@ impl Admin {
         self.ask(NO_GROUP, question).await
     }
 
+    pub(super) async fn rights(&self, topics: Vec<String>, groups: Vec<String>) -> Result<Rights, Error> {
+        let properties = self.properties.clone();
+        let asked = move || rights::ask(&properties.asker(NO_GROUP)?, &topics, &groups, TIMEOUT);
+        tokio::task::spawn_blocking(asked).await.map_err(|_| Error::Closed)?
+    }
+
     pub(super) async fn spans(&self, partitions: Vec<Partition>) -> Result<BTreeMap<Partition, Span>, Error> {
         let question = move |consumer: &BaseConsumer<Client>| -> Result<_, KafkaError> {
             let mut spans = BTreeMap::new();
@@ -107,10 +113,16 @@ impl Admin {
         let (properties, group) = (self.properties.clone(), group.to_owned());
         let asked = move || {
             let consumer = properties.asker(&group)?;
-            question(&consumer).map_err(|error| failure::of(&error))
+            question(&consumer).map_err(|error| explain(&properties, &consumer, &error))
         };
         tokio::task::spawn_blocking(asked).await.map_err(|_| Error::Closed)?
     }
+}
+
+/// What a client was told waits in its queue until somebody looks.
+fn explain(properties: &Properties, consumer: &BaseConsumer<Client>, error: &KafkaError) -> Error {
+    while consumer.poll(Duration::ZERO).is_some() {}
+    properties.reach.explain(failure::of(error))
 }
 
 fn asked<'a>(topic: &'a NewTopic, retention_ms: &'a Option<String>) -> Asked<'a> {

@@ -2,7 +2,8 @@
 //! go.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use rdkafka::ClientConfig;
 use rdkafka::ClientContext;
@@ -12,7 +13,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{ProducerContext, ThreadedProducer};
 
+use super::reach::Reach;
 use crate::log::{Error, Group};
+use crate::tls;
 
 /// Defaults of every client, which a property from outside replaces.
 const DEFAULTS: &[(&str, &str)] = &[
@@ -62,17 +65,63 @@ const CONSUMER_FIXED: &[(&str, &str)] = &[
 const PRODUCER_FIXED: &[(&str, &str)] =
     &[("enable.idempotence", "true"), ("acks", "all"), ("delivery.report.only.error", "true")];
 
+/// Where librdkafka finds a machine's own authorities.
+const AUTHORITIES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+];
+
+/// What the bridge says itself, from a source's fields and its own name.
+const OWN: &[&str] = &["group.id", "group.instance.id", "transactional.id", "group.protocol", "group.remote.assignor"];
+
+/// Whether a property may be passed through with this value. The reason never holds the value, which may be a secret.
+pub fn check_property(name: &str, value: &str) -> Result<(), String> {
+    if OWN.contains(&name) {
+        return Err("is said by the bridge itself".into());
+    }
+    if let Some((_, fixed)) = CONSUMER_FIXED.iter().chain(PRODUCER_FIXED).find(|(fixed, _)| *fixed == name) {
+        return Err(format!("is always {fixed} here, since what the bridge promises hangs on it"));
+    }
+    let mut config = ClientConfig::new();
+    config.set(name, value);
+    config.create_native_config().map(drop).map_err(|error| match error {
+        KafkaError::ClientConfig(rdkafka_sys::RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..) => {
+            "is no property of librdkafka".into()
+        }
+        _ => "cannot have this value".into(),
+    })
+}
+
+/// Whether clients can be made of these properties, without calling anybody: certificates are read, and what must fit together
+/// is looked at.
+pub fn check_properties(given: &BTreeMap<String, String>) -> Result<(), String> {
+    let mut given = given.clone();
+    given.remove("bootstrap.servers");
+    let properties = Properties { given, reach: Arc::default() };
+    let said = |error: Error| error.to_string();
+    properties.asker("till-check").map_err(said)?;
+    properties.producer("till-check").map(drop).map_err(said)
+}
+
 /// Properties of a cluster as they were given.
 #[derive(Clone)]
-pub(super) struct Properties(BTreeMap<String, String>);
+pub(super) struct Properties {
+    given: BTreeMap<String, String>,
+    pub reach: Arc<Reach>,
+}
 
-/// The context of consumers: librdkafka's lines go to our log.
-pub(super) struct Client;
+/// The context of consumers: librdkafka's lines go to our log, and its errors where others look for them.
+pub(super) struct Client {
+    reach: Arc<Reach>,
+}
 
 /// The context of producers: keeps the deliveries that failed.
-#[derive(Default)]
 pub(super) struct Deliveries {
     failed: Mutex<Vec<(usize, RDKafkaErrorCode)>>,
+    reach: Arc<Reach>,
 }
 
 impl Properties {
@@ -86,32 +135,37 @@ impl Properties {
                 tracing::warn!(property = name, "{name} is always {value} here; the given value has no effect");
             }
         }
-        Ok(Properties(given))
+        let reach = Arc::new(Reach::of(&given));
+        Ok(Properties { given: with_authorities(given), reach })
     }
 
     /// A member of a group.
     pub(super) fn member(&self, group: &Group) -> Result<BaseConsumer<Client>, Error> {
         let mut config = self.config(CONSUMER_DEFAULTS, CONSUMER_FIXED, &group.source);
         config.set("group.id", &group.group).set("group.instance.id", instance(group));
-        create(config, Client)
+        create(config, Client { reach: Arc::clone(&self.reach) })
     }
 
     /// A consumer that asks in a group's name and never joins it.
     pub(super) fn asker(&self, group: &str) -> Result<BaseConsumer<Client>, Error> {
         let mut config = self.config(CONSUMER_DEFAULTS, CONSUMER_FIXED, "ask");
         config.set("group.id", group);
-        create(config, Client)
+        create(config, Client { reach: Arc::clone(&self.reach) })
     }
 
     pub(super) fn producer(&self, transactional_id: &str) -> Result<ThreadedProducer<Deliveries>, Error> {
         let mut config = self.config(PRODUCER_DEFAULTS, PRODUCER_FIXED, transactional_id);
         config.set("transactional.id", transactional_id);
-        create(config, Deliveries::default())
+        create(config, self.deliveries())
     }
 
     /// A producer without transactions.
     pub(super) fn plain_producer(&self, name: &str) -> Result<ThreadedProducer<Deliveries>, Error> {
-        create(self.config(PRODUCER_DEFAULTS, PRODUCER_FIXED, name), Deliveries::default())
+        create(self.config(PRODUCER_DEFAULTS, PRODUCER_FIXED, name), self.deliveries())
+    }
+
+    fn deliveries(&self) -> Deliveries {
+        Deliveries { failed: Mutex::default(), reach: Arc::clone(&self.reach) }
     }
 
     /// What an admin client is made of.
@@ -122,7 +176,7 @@ impl Properties {
     fn config(&self, defaults: &[(&str, &str)], fixed: &[(&str, &str)], name: &str) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("client.id", format!("till-{name}"));
-        let given = self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let given = self.given.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let all = DEFAULTS.iter().copied().chain(defaults.iter().copied()).chain(given).chain(fixed.iter().copied());
         all.for_each(|(name, value)| {
             config.set(name, value);
@@ -130,6 +184,16 @@ impl Properties {
         config.set_log_level(RDKafkaLogLevel::Warning);
         config
     }
+}
+
+/// On a machine without authorities of its own, such as an image made from nothing, the well-known ones are trusted.
+fn with_authorities(mut given: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let speaks_tls = given.get("security.protocol").is_some_and(|protocol| protocol.to_lowercase().contains("ssl"));
+    let chosen = given.keys().any(|name| name.starts_with("ssl.ca."));
+    if speaks_tls && !chosen && !AUTHORITIES.iter().any(|file| Path::new(file).exists()) {
+        given.insert("ssl.ca.pem".into(), tls::well_known_authorities());
+    }
+    given
 }
 
 /// The name of a member, the same after a restart. The source is in it because two of them may share a group.
@@ -161,7 +225,7 @@ impl ClientContext for Client {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "librdkafka");
+        hear(&self.reach, &error, reason);
     }
 }
 
@@ -173,7 +237,7 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(%error, reason, "librdkafka");
+        hear(&self.reach, &error, reason);
     }
 }
 
@@ -190,8 +254,19 @@ impl ProducerContext for Deliveries {
     }
 }
 
+fn hear(reach: &Reach, error: &KafkaError, reason: &str) {
+    tracing::debug!(%error, reason, "librdkafka");
+    if let Some(code) = error.rdkafka_error_code() {
+        reach.hear(code, reason);
+    }
+}
+
 fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
+    // Told once by `Reach`, with its remedy, and not by every client at every attempt.
+    let known = ["SASL authentication", "SSL handshake", "SSL routines", "No matching issuer", "Failed to resolve"];
+    let told = known.iter().any(|known| line.contains(known));
     match level {
+        _ if told => tracing::debug!(facility, line, "librdkafka"),
         RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
             tracing::error!(facility, line, "librdkafka");
         }

@@ -46,5 +46,6 @@ pub(super) fn error(code: Code, reason: &str) -> Error {
 
 /// Whether a consumer's trouble means that no broker can be reached.
 pub(super) fn is_away(code: Code) -> bool {
-    matches!(code, Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve)
+    use Code::{AllBrokersDown, Authentication, BrokerTransportFailure, Resolve, SSL};
+    matches!(code, AllBrokersDown | Authentication | BrokerTransportFailure | Resolve | SSL)
 }

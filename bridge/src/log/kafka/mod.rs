@@ -7,6 +7,7 @@ mod failure;
 mod plain;
 mod positions;
 mod raw;
+mod reach;
 mod reader;
 mod rights;
 mod transaction;
@@ -20,9 +21,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::Feed;
 use super::queue::Queue;
-use super::types::{Commit, Error, Group, NewRecord, NewTopic, Partition, Record, Span, Transactions};
+use super::types::{Commit, Error, Group, NewRecord, NewTopic, Partition, Record, Rights, Span, Transactions};
 use admin::Admin;
 use client::{Client, Properties};
+pub use client::{check_properties, check_property};
+use reach::Reach;
 use transaction::Committer;
 use writer::Writer;
 
@@ -46,6 +49,7 @@ pub(super) struct Member {
     flow: Mutex<Flow>,
     closing: AtomicBool,
     gone: AtomicBool,
+    reach: Arc<Reach>,
 }
 
 /// What keeps partitions from flowing.
@@ -79,7 +83,8 @@ impl Cluster {
         let queue = Queue::new(group.waiting_max, group.waiting_bytes_max);
         let feed = Feed::new(&queue);
         let (flow, closing, gone) = (Mutex::default(), AtomicBool::new(false), AtomicBool::new(false));
-        let member = Arc::new(Member { group, consumer, writer, queue, owned, flow, closing, gone });
+        let reach = Arc::clone(&self.properties.reach);
+        let member = Arc::new(Member { group, consumer, writer, queue, owned, flow, closing, gone, reach });
         reader::start(Arc::clone(&member))?;
         Ok((feed, member))
     }
@@ -104,6 +109,10 @@ impl Cluster {
 
     pub(super) async fn topics(&self) -> Result<BTreeMap<String, i32>, Error> {
         self.admin.topics().await
+    }
+
+    pub(super) async fn rights(&self, topics: Vec<String>, groups: Vec<String>) -> Result<Rights, Error> {
+        self.admin.rights(topics, groups).await
     }
 
     pub(super) async fn spans(&self, partitions: Vec<Partition>) -> Result<BTreeMap<Partition, Span>, Error> {

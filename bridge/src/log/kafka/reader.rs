@@ -30,19 +30,23 @@ const RETRY: Duration = Duration::from_millis(500);
 const GROUP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a leaving thread looks whether it has left.
 const LEAVE_POLL: Duration = Duration::from_millis(10);
+/// How long the next try waits when only a person can help: a wrong password is not shown every second.
+const HOPELESS_RETRY: Duration = Duration::from_secs(5);
 
 struct Reader {
     member: Arc<Member>,
     /// Topics that did not exist when the group was joined.
     appeared: BTreeSet<String>,
     away_since_probe: Option<Instant>,
+    /// Whether the cause of being away has been told, and not its consequence alone.
+    cause_told: bool,
     /// The client has died: nothing follows.
     dead: bool,
 }
 
 pub(super) fn start(member: Arc<Member>) -> Result<(), Error> {
     let name = format!("kafka-{}", member.group.source);
-    let reader = Reader { member, appeared: BTreeSet::new(), away_since_probe: None, dead: false };
+    let reader = Reader { member, appeared: BTreeSet::new(), away_since_probe: None, cause_told: false, dead: false };
     let thread = std::thread::Builder::new().name(name).spawn(move || reader.run());
     thread.map(drop).map_err(|error| Error::Config(format!("no thread for the source: {error}")))
 }
@@ -67,8 +71,11 @@ impl Reader {
             match self.try_enter() {
                 Ok(()) => return true,
                 Err(error) => {
-                    self.away(error.to_string());
-                    self.member.queue.wait_for_nudge(RETRY);
+                    self.away(match error {
+                        Error::Unavailable(reason) => reason,
+                        error => error.to_string(),
+                    });
+                    self.member.queue.wait_for_nudge(if self.cause_told { HOPELESS_RETRY } else { RETRY });
                 }
             }
         }
@@ -196,7 +203,10 @@ impl Reader {
                 let topic = named.or_else(|| topics.iter().find(|topic| reason.contains(*topic)).cloned());
                 self.alarm(Alarm::Topic { topic: topic.unwrap_or_default(), reason });
             }
-            _ if is_away(code) => self.away(reason),
+            _ if is_away(code) => {
+                self.member.reach.hear(code, &reason);
+                self.away(reason);
+            }
             _ => tracing::warn!(%code, reason, source = self.member.group.source, "the consumer had trouble"),
         }
     }
@@ -208,13 +218,20 @@ impl Reader {
     }
 
     fn away(&mut self, reason: String) {
-        if self.away_since_probe.replace(Instant::now()).is_none() {
-            self.alarm(Alarm::Unavailable(reason));
+        let first = self.away_since_probe.replace(Instant::now()).is_none();
+        let cause = if self.cause_told { None } else { self.member.reach.why() };
+        self.cause_told |= cause.is_some();
+        match cause {
+            Some(cause) => self.alarm(Alarm::Unavailable(cause)),
+            None if first => self.alarm(Alarm::Unavailable(reason)),
+            None => {}
         }
     }
 
     fn back(&mut self) {
         if self.away_since_probe.take().is_some() {
+            self.member.reach.healed();
+            self.cause_told = false;
             self.alarm(Alarm::Cleared);
         }
     }

@@ -27,6 +27,7 @@ use crate::log::{Commit, Error, Fault, NewRecord, Partition, Transactions};
 const TOGETHER_MAX: usize = 32;
 /// Calls that wait at most.
 const WAITING_MAX: usize = 256;
+const ENTER_STEP: Duration = Duration::from_secs(1);
 /// How long a topic's number of partitions is believed.
 const TOPIC_AGE_MAX: Duration = Duration::from_secs(60);
 
@@ -213,8 +214,9 @@ impl Writing {
         }
         if !self.is_plain() {
             let producer = self.properties.producer(&self.id)?;
-            match producer.init_transactions(STEP_TIMEOUT) {
+            match self.enter(&producer) {
                 Ok(()) => {
+                    self.properties.reach.healed();
                     self.producer = Some(producer);
                     return Ok(());
                 }
@@ -229,7 +231,7 @@ impl Writing {
     fn go_plain_or_fail(&mut self, refused: &KafkaError) -> Result<(), Error> {
         let never = refused.rdkafka_error_code().is_some_and(plain::has_no_transactions);
         if !never || self.transactions == Transactions::Required {
-            return Err(failure::of(refused));
+            return Err(self.properties.reach.explain(failure::of(refused)));
         }
         tracing::warn!(
             transactional_id = self.id,
@@ -242,6 +244,18 @@ impl Writing {
 
     fn is_plain(&self) -> bool {
         self.plain.load(Ordering::Acquire)
+    }
+
+    /// In short steps, so that who is refused by the brokers hears it at once.
+    fn enter(&self, producer: &Producer) -> Result<(), KafkaError> {
+        let (reach, deadline) = (&self.properties.reach, Instant::now() + STEP_TIMEOUT);
+        loop {
+            let Err(error) = producer.init_transactions(ENTER_STEP) else { return Ok(()) };
+            let retriable = matches!(&error, KafkaError::Transaction(error) if error.is_retriable());
+            if !retriable || reach.is_known() || Instant::now() > deadline {
+                return Err(error);
+            }
+        }
     }
 
     /// Refuses what can never be written before anything is: librdkafka would wait for a topic to appear.

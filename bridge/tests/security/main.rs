@@ -1,0 +1,18 @@
+//! Who the bridge believes and whom it tells what it knows: TLS and credentials towards sinks and brokers, and what it says when
+//! they are wrong.
+
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code)]
+#[path = "../support/mod.rs"]
+mod support;
+#[allow(dead_code)]
+#[path = "../log/world.rs"]
+mod world;
+
+mod broker;
+mod brokers;
+mod certificates;
+mod front;
+mod process;
+mod sinks;
