@@ -1,42 +1,30 @@
 //! Every rendered object against the JSON Schema of its kind, and every Knative Service against what no schema sees.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chart_tests::admission::refusals;
 use chart_tests::chart::{functions, of_kind, text, title};
 use chart_tests::programs::{programs, root, run, told};
-use chart_tests::skip::skip;
 
 use crate::charts;
 
-/// A folder of schemas by kind and by group, as kubeconform reads them.
-fn schemas(test: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("TILL_SCHEMAS").map_or_else(|| root().join("../shared/schemas"), PathBuf::from);
-    if !folder.is_dir() {
-        skip(test, "a folder of JSON Schemas (TILL_SCHEMAS says where)");
-        return None;
-    }
-    Some(folder)
-}
-
 #[test]
 fn every_object_is_what_its_schema_says() {
-    let test = "every_object_is_what_its_schema_says";
-    let Some(schemas) = schemas(test) else { return };
-    for chart in charts(test) {
+    for chart in charts("every_object_is_what_its_schema_says") {
         let folder = root().join("target/test");
         std::fs::create_dir_all(&folder).expect("target/test can be made");
         let file = folder.join(format!("chart-{}.yaml", chart.environment));
         std::fs::write(&file, chart.manifests(&[]).expect("it renders")).expect("the manifests can be written");
-        let told = conforming(chart.programs, &schemas, &file);
+        let told = conforming(chart.programs, &file);
         let count = chart.objects().len();
         assert!(told.contains(&format!("Valid: {count},")), "{count} objects, and {told}");
     }
 }
 
 /// What kubeconform says of a file in which it finds nothing wrong.
-fn conforming(programs: &Path, schemas: &Path, file: &Path) -> String {
+fn conforming(programs: &Path, file: &Path) -> String {
+    let schemas = root().join("knative/schemas");
     let core = format!("{}/core/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json", schemas.display());
     let custom = format!("{}/{{{{.Group}}}}/{{{{.ResourceKind}}}}_{{{{.ResourceAPIVersion}}}}.json", schemas.display());
     let arguments = ["-strict", "-summary", "-schema-location", &core, "-schema-location", &custom];
@@ -48,8 +36,8 @@ fn conforming(programs: &Path, schemas: &Path, file: &Path) -> String {
 #[test]
 fn the_world_around_a_cluster_of_ones_own_is_what_its_schemas_say() {
     let test = "the_world_around_a_cluster_of_ones_own_is_what_its_schemas_say";
-    let (Some(schemas), Some(programs)) = (schemas(test), programs(test)) else { return };
-    let told = conforming(programs, &schemas, &root().join("knative/world.yaml"));
+    let Some(programs) = programs(test) else { return };
+    let told = conforming(programs, &root().join("knative/world.yaml"));
     assert!(told.contains("Valid: 12,"), "{told}");
 }
 
