@@ -27,8 +27,8 @@ pub struct Spec {
     pub variables: BTreeMap<String, String>,
     pub environment: BTreeMap<String, String>,
     pub hosts: Arc<AllowedHosts>,
-    /// Files of the SQLite labels that it may open.
-    pub databases: BTreeMap<String, PathBuf>,
+    /// Its SQLite labels, each with the file that it may open: none where the runtime configuration gives none.
+    pub databases: BTreeMap<String, Option<PathBuf>>,
 }
 
 /// Without the values of variables and environment: any may be a secret.
@@ -189,13 +189,13 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    fn databases(&mut self, id: &str, component: &manifest::Component) -> BTreeMap<String, PathBuf> {
+    fn databases(&mut self, id: &str, component: &manifest::Component) -> BTreeMap<String, Option<PathBuf>> {
         let mut databases = BTreeMap::new();
         for label in &component.sqlite_databases {
             match self.runtime.databases.get(label) {
-                Some(path) => drop(databases.insert(label.clone(), path.clone())),
+                Some(database) => drop(databases.insert(label.clone(), database.clone())),
                 None if label == "default" => {
-                    databases.insert(label.clone(), self.config.state_dir.join("sqlite").join("default.db"));
+                    databases.insert(label.clone(), Some(self.config.state_dir.join("sqlite").join("default.db")));
                 }
                 None => self
                     .problems

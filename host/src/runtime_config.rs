@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 /// What is read of a runtime-config.toml.
 #[derive(Debug, Default)]
 pub struct RuntimeConfig {
-    pub databases: BTreeMap<String, PathBuf>,
+    /// The file behind each label, or none: whoever opens that one is denied.
+    pub databases: BTreeMap<String, Option<PathBuf>>,
     pub blocked: Blocked,
 }
 
@@ -24,7 +25,11 @@ struct Document {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 enum Database {
-    Spin { path: PathBuf },
+    Spin {
+        path: PathBuf,
+    },
+    /// Ours: the functions have PostgreSQL, and one that was not told so must fail instead of writing to a pod's disk.
+    None,
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,7 +44,8 @@ impl RuntimeConfig {
     pub fn parse(text: &str, folder: &Path) -> Result<Self, Vec<String>> {
         let document: Document = document::parse(text)?;
         let at = |database: Database| match database {
-            Database::Spin { path } => folder.join(path),
+            Database::Spin { path } => Some(folder.join(path)),
+            Database::None => None,
         };
         let networks = document.outbound_networking.map(|section| section.block_networks).unwrap_or_default();
         Ok(Self {
@@ -57,7 +63,14 @@ mod tests {
     fn paths_are_relative_to_the_file() {
         let text = "[sqlite_database.core]\ntype = \"spin\"\npath = \"data/core.db\"";
         let config = RuntimeConfig::parse(text, Path::new("/etc/till")).expect("a configuration");
-        assert_eq!(config.databases["core"], Path::new("/etc/till/data/core.db"));
+        assert_eq!(config.databases["core"].as_deref(), Some(Path::new("/etc/till/data/core.db")));
+    }
+
+    #[test]
+    fn a_label_may_have_no_file() {
+        let config =
+            RuntimeConfig::parse("[sqlite_database.core]\ntype = \"none\"", Path::new("/")).expect("a configuration");
+        assert_eq!(config.databases["core"], None);
     }
 
     #[test]

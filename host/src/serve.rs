@@ -100,7 +100,7 @@ impl Host {
 }
 
 fn keepers(app: &App) -> Result<Vec<Keeper>, Error> {
-    let files: BTreeSet<_> = app.components.iter().flat_map(|spec| spec.databases.values()).collect();
+    let files: BTreeSet<_> = app.components.iter().flat_map(|spec| spec.databases.values().flatten()).collect();
     let told = |file: &Path, why: String| Error::Database { file: file.to_owned(), why };
     files.into_iter().map(|file| Keeper::open(file).map_err(|why| told(file, why))).collect()
 }

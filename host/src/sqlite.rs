@@ -220,8 +220,8 @@ fn size(value: &Value) -> usize {
 impl Guest {
     /// The file of a label, if this component was granted it.
     fn database(&self, label: &str) -> Result<(std::path::PathBuf, usize), Error> {
-        let path = self.grants.spec.databases.get(label).ok_or(Error::AccessDenied)?;
-        Ok((path.clone(), self.grants.result_bytes_max))
+        let path = self.grants.spec.databases.get(label).cloned().flatten().ok_or(Error::AccessDenied)?;
+        Ok((path, self.grants.result_bytes_max))
     }
 
     fn sqlite(&self, connection: &Resource<Connection>) -> wasmtime::Result<Connection> {
