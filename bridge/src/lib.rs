@@ -9,6 +9,7 @@
 //! ```
 
 mod answer;
+pub mod ask;
 pub mod check;
 mod clock;
 mod config;

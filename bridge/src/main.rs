@@ -44,6 +44,25 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+
+    /// Topics of the KafkaSink documents
+    #[command(subcommand)]
+    Topics(Topics),
+
+    /// Ask HTTP addresses; all is well when each answers below 500
+    Ask {
+        #[arg(required = true, value_name = "URL")]
+        urls: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Topics {
+    /// Create what is missing, change nothing that is there, and end
+    Apply {
+        #[command(flatten)]
+        given: Given,
+    },
 }
 
 /// What a bridge is made of.
@@ -106,6 +125,9 @@ Examples:
   # with Kafka, where the documents name it; `examples/` has a page for each thing that it does
   KAFKA=localhost:9092 till-bridge --sources sources.yaml --ingress-tokens tokens/push
 
+  # the topics that the documents name
+  KAFKA=localhost:9092 till-bridge topics apply --sources sources.yaml
+
   # whether it would work: documents, topics, rights, TLS, sinks, time
   till-bridge check --sources sources.yaml --secrets /secrets
 
@@ -124,6 +146,8 @@ fn main() -> ExitCode {
             start(&arguments.given.options(), arguments.listen, arguments.create_topics).map(|()| ExitCode::SUCCESS)
         }
         Some(Command::Check { given, json }) => check(&given.options(), json),
+        Some(Command::Topics(Topics::Apply { given })) => apply_topics(&given.options()).map(|()| ExitCode::SUCCESS),
+        Some(Command::Ask { urls }) => ask(&urls).map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,
@@ -141,6 +165,21 @@ fn start(options: &Options, listen: SocketAddr, create: bool) -> anyhow::Result<
     }
     let listener = TcpListener::bind(listen).with_context(|| format!("the address {listen} cannot be used"))?;
     Ok(bridge::run(config, listener, terminated())?)
+}
+
+fn apply_topics(options: &Options) -> anyhow::Result<()> {
+    let config = Config::load(options).map_err(Error::Config)?;
+    Ok(create_topics(&config)?)
+}
+
+fn ask(urls: &[String]) -> anyhow::Result<()> {
+    let answers: Vec<_> = urls.iter().map(|url| (url, bridge::ask::ask(url))).collect();
+    for (url, answer) in &answers {
+        println!("{url}: {}", answer.as_ref().map_or_else(Clone::clone, u16::to_string));
+    }
+    let silent = answers.iter().filter(|(_, answer)| !matches!(answer, Ok(..500))).count();
+    anyhow::ensure!(silent == 0, "{silent} of {} did not answer well", answers.len());
+    Ok(())
 }
 
 /// An embedded log has them anyway.
