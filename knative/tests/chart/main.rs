@@ -1,5 +1,6 @@
 //! The chart, rendered by Helm for every environment, and the workflows that deploy it, without a cluster.
 
+mod arguments;
 mod operate;
 mod policy;
 mod refusals;

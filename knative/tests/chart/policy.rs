@@ -222,12 +222,32 @@ fn policy<'a>(objects: &'a [Value], name: &str) -> &'a Value {
     policies.find(|one| text(one, "/metadata/name") == name).expect("the policy is there")
 }
 
+/// Each pod that stays is chosen by one policy.
 fn every_pod_is_in_a_policy(chart: &Chart, objects: &[Value]) {
-    let ours = policy(objects, "till-bridge");
-    let parts = list(ours, "/spec/podSelector/matchExpressions/0/values").iter().filter_map(Value::as_str);
-    let parts: BTreeSet<&str> = parts.chain(["function"]).collect();
+    let policies: Vec<&Value> = of_kind(objects, "networking.k8s.io", "NetworkPolicy").collect();
     for object in objects.iter().filter(|one| pod(one).is_some() && text(one, "/kind") != "Pod") {
-        let part = text(object, "/spec/template/metadata/labels/till.dev~1part");
-        assert!(parts.contains(part), "{}: {} is in no policy", chart.environment, title(object));
+        let labels = &object["spec"]["template"]["metadata"]["labels"];
+        let choosing = policies.iter().filter(|policy| chooses(&policy["spec"]["podSelector"], labels)).count();
+        assert_eq!(choosing, 1, "{}: policies of {}", chart.environment, title(object));
+    }
+}
+
+fn chooses(selector: &Value, labels: &Value) -> bool {
+    let mut wanted = selector["matchLabels"].as_object().into_iter().flatten();
+    let is_among = |rule: &Value| list(rule, "/values").contains(&labels[text(rule, "/key")]);
+    wanted.all(|(name, value)| labels[name] == *value) && list(selector, "/matchExpressions").iter().all(is_among)
+}
+
+#[test]
+fn no_function_has_a_database_on_a_disk_or_reaches_a_private_network_that_nobody_named() {
+    for chart in charts("no_function_has_a_database_on_a_disk_or_reaches_a_private_network_that_nobody_named") {
+        let objects = chart.objects();
+        let map = of_kind(&objects, "", "ConfigMap").find(|one| text(one, "/metadata/name") == "till-functions");
+        let config = text(map.expect("the ConfigMap is there"), "/data/runtime-config.toml");
+        let config: toml::Table = config.parse().expect("it is TOML");
+        let databases = config["sqlite_database"].as_table().expect("the labels are there");
+        assert_eq!(databases.keys().map(String::as_str).collect::<BTreeSet<_>>(), names(&objects));
+        assert!(databases.values().all(|database| database["type"].as_str() == Some("none")), "{databases:?}");
+        assert_eq!(config["outbound_networking"]["block_networks"], toml::Value::from(vec!["private"]));
     }
 }

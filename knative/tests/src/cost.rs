@@ -155,11 +155,13 @@ impl Assumptions {
                 "a function's pod is gone {} s after its last answer (6 s window, 30 s grace)",
                 self.awake_after_seconds
             ),
-            format!("each function is woken {} times an hour though nobody pays", self.wakes_per_hour),
+            format!("each function is woken though nobody pays, {} an hour", self.wakes_per_hour),
             format!(
                 "a busy day: {} payments within {} h, in which no function sleeps; {} invocations and {} records each",
                 self.payments_per_busy_day, self.busy_hours, self.invocations_per_payment, self.records_per_payment
             ),
+            "an invocation uses the CPU of a trivial request: a real one uses more, and still less than is reserved"
+                .to_owned(),
             "not counted, since both need them: Kubernetes, Kafka, PostgreSQL, traffic".to_owned(),
             "not counted, though only Till needs it: Knative's own pods, shared by everything in the cluster"
                 .to_owned(),

@@ -1,0 +1,45 @@
+//! The programs understand the arguments that the chart gives them: each is asked for its help behind them, which it only gives
+//! when it knows all of them.
+
+use std::path::PathBuf;
+
+use chart_tests::chart::{containers, list, text};
+use chart_tests::programs::{run, told};
+use chart_tests::skip::skip;
+use serde_json::Value;
+
+use crate::charts;
+
+/// A program of the workspace, where `make test` or `cargo build` put it.
+fn program(test: &str, image: &str) -> Option<PathBuf> {
+    let name = if image.contains("till-host") { "till-host" } else { "till-bridge" };
+    let mut folder = std::env::current_exe().expect("a process knows its program");
+    folder.pop();
+    folder.pop();
+    let program = folder.join(name);
+    if !program.is_file() {
+        skip(test, &format!("{name}, which is not built (make build)"));
+        return None;
+    }
+    Some(program)
+}
+
+#[test]
+fn the_programs_understand_what_the_chart_tells_them() {
+    let test = "the_programs_understand_what_the_chart_tells_them";
+    for chart in charts(test) {
+        for (object, container) in containers(&chart.objects()) {
+            let Some(program) = program(test, text(container, "/image")) else { continue };
+            let arguments: Vec<String> = list(container, "/args").iter().filter_map(filled_in).collect();
+            assert!(!arguments.is_empty(), "{object}");
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(["--help"]).collect();
+            let output = run(&program, &arguments);
+            assert!(output.status.success(), "{object}: {arguments:?}: {}", told(&output));
+        }
+    }
+}
+
+/// As Kubernetes gives it to the process.
+fn filled_in(argument: &Value) -> Option<String> {
+    Some(argument.as_str()?.replace("$(POD_NAME)", "till-bridge-0"))
+}
