@@ -12,14 +12,14 @@ use crate::process::Process;
 use crate::support::*;
 use crate::world::unique;
 
-const SASL: &str = "    sasl:\n      enable: true\n      user: { secretKeyRef: { name: kafka, key: user } }\n      password: { secretKeyRef: { name: \
+pub const SASL: &str = "    sasl:\n      enable: true\n      user: { secretKeyRef: { name: kafka, key: user } }\n      password: { secretKeyRef: { name: \
                     kafka, key: password } }\n      type: { secretKeyRef: { name: kafka, key: sasl.mechanism } }\n";
-const TLS: &str = "    tls: { enable: true, caCert: { secretKeyRef: { name: kafka, key: ca.crt } } }\n";
+pub const TLS: &str = "    tls: { enable: true, caCert: { secretKeyRef: { name: kafka, key: ca.crt } } }\n";
 const MTLS: &str = "    tls:\n      enable: true\n      caCert: { secretKeyRef: { name: kafka, key: ca.crt } }\n      cert: { secretKeyRef: { name: \
                     kafka, key: user.crt } }\n      key: { secretKeyRef: { name: kafka, key: user.key } }\n";
 
 /// A KafkaSource as Knative has it, and a KafkaSink for what it gives up, with the same Secret.
-fn documents(topic: &str, servers: &str, net: &str, sink: &Sink) -> String {
+pub fn documents(topic: &str, servers: &str, net: &str, sink: &Sink) -> String {
     format!(
         "apiVersion: sources.knative.dev/v1\nkind: KafkaSource\nmetadata: {{ name: s }}\nspec:\n  bootstrapServers: [\"{servers}\"]\n  topics: \
          [{topic}]\n  consumerGroup: {topic}\n  initialOffset: earliest\n  net:\n{net}  sink: {{ uri: 'http://{}/' }}\n  delivery: {{ \
@@ -31,7 +31,7 @@ fn documents(topic: &str, servers: &str, net: &str, sink: &Sink) -> String {
 }
 
 /// A topic of its own, made through the plain door.
-fn topic(broker: &Secure) -> String {
+pub fn topic(broker: &Secure) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let log = Log::kafka([("bootstrap.servers".to_owned(), broker.plain())].into(), "maker").unwrap();
     let name = unique("in");

@@ -13,6 +13,7 @@ mod world;
 mod broker;
 mod brokers;
 mod certificates;
+mod checks;
 mod front;
 mod process;
 mod sinks;

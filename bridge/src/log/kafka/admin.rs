@@ -11,14 +11,19 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as Asked, TopicReplicat
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
 use tokio::sync::Mutex;
 
 use super::client::{Client, Properties};
 use super::raw::{Events, Polled};
+use super::reach::Reach;
 use super::{failure, positions, rights};
 use crate::log::{Commit, Error, NewTopic, Partition, Record, Rights, Span};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+const STEP: Duration = Duration::from_secs(1);
+/// Errors of a client that are looked at.
+const WAITING_MAX: usize = 100;
 /// Never joined, never committed to.
 const NO_GROUP: &str = "till-ask";
 
@@ -56,8 +61,9 @@ impl Admin {
     }
 
     pub(super) async fn topics(&self) -> Result<BTreeMap<String, i32>, Error> {
-        let question = |consumer: &BaseConsumer<Client>| {
-            let metadata = consumer.fetch_metadata(None, TIMEOUT)?;
+        let reach = Arc::clone(&self.properties.reach);
+        let question = move |consumer: &BaseConsumer<Client>| {
+            let metadata = metadata(consumer, &reach)?;
             let topics = metadata.topics().iter().filter(|topic| !topic.name().starts_with("__"));
             Ok(topics.map(|topic| (topic.name().to_owned(), topic.partitions().len() as i32)).collect())
         };
@@ -113,16 +119,35 @@ impl Admin {
         let (properties, group) = (self.properties.clone(), group.to_owned());
         let asked = move || {
             let consumer = properties.asker(&group)?;
-            question(&consumer).map_err(|error| explain(&properties, &consumer, &error))
+            question(&consumer).map_err(|error| {
+                hear(&consumer, &properties.reach);
+                properties.reach.explain(failure::of(&error))
+            })
         };
         tokio::task::spawn_blocking(asked).await.map_err(|_| Error::Closed)?
     }
 }
 
+/// In short steps, so that who is refused by the brokers hears it at once.
+fn metadata(consumer: &BaseConsumer<Client>, reach: &Reach) -> Result<Metadata, KafkaError> {
+    let deadline = Instant::now() + TIMEOUT;
+    loop {
+        let asked = consumer.fetch_metadata(None, STEP);
+        hear(consumer, reach);
+        if asked.is_ok() || reach.is_known() || Instant::now() > deadline {
+            return asked;
+        }
+    }
+}
+
 /// What a client was told waits in its queue until somebody looks.
-fn explain(properties: &Properties, consumer: &BaseConsumer<Client>, error: &KafkaError) -> Error {
-    while consumer.poll(Duration::ZERO).is_some() {}
-    properties.reach.explain(failure::of(error))
+fn hear(consumer: &BaseConsumer<Client>, reach: &Reach) {
+    let mut events = Events::of(consumer);
+    for _ in 0..WAITING_MAX {
+        if let Polled::Trouble(trouble) = events.poll(Duration::ZERO) {
+            reach.hear(trouble.code, &trouble.reason);
+        }
+    }
 }
 
 fn asked<'a>(topic: &'a NewTopic, retention_ms: &'a Option<String>) -> Asked<'a> {
