@@ -212,6 +212,9 @@ fn own_fields(spec: &mut Fields, source: &mut Source, resolver: Resolver, proble
         concurrency.finish();
     }
     if let Some(mut auth) = spec.fields("auth") {
+        if auth.names().is_empty() {
+            auth.problem(auth.line, "`spec.auth` needs a tokenFile or tls");
+        }
         source.token_file = auth.text("tokenFile").map(PathBuf::from);
         source.sink.tls.identity = auth.fields("tls").and_then(|tls| identity(tls, resolver));
         auth.finish();

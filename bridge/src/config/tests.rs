@@ -68,6 +68,27 @@ fn a_kafka_source_has_knatives_defaults() {
     assert_eq!((source.delivery.on_exhausted, source.reply.clone()), (OnExhausted::Drop, Reply::None));
 }
 
+// promise: BRIDGE: a Source document has its own defaults
+#[test]
+fn a_source_has_its_own_defaults() {
+    let text =
+        KAFKA_SOURCE.replace("sources.knative.dev/v1", "till.dev/v1").replace("kind: KafkaSource", "kind: Source");
+    let source = parse(&text).unwrap().sources.remove(0);
+    assert_eq!((source.initial, source.ordering, source.in_flight_max), (Initial::Earliest, Ordering::Key, 64));
+    assert_eq!((source.delivery.on_exhausted, source.reply), (OnExhausted::Stop, Reply::None));
+    assert!(source.filter.accepts_all() && source.token_file.is_none() && source.sink.tls == Default::default());
+}
+
+#[test]
+fn a_client_certificate_needs_both_its_parts() {
+    let text =
+        KAFKA_SOURCE.replace("sources.knative.dev/v1", "till.dev/v1").replace("kind: KafkaSource", "kind: Source");
+    let cert = "cert: { secretKeyRef: { name: me, key: tls.crt } }";
+    let problems = parse(&format!("{text}  auth: {{ tls: {{ {cert} }} }}\n")).unwrap_err().join("\n");
+    assert!(problems.contains("`spec.auth.tls.key` is missing") && problems.contains("--secrets DIR"), "{problems}");
+    assert!(parse(&format!("{text}  auth: {{}}\n")).unwrap_err()[0].contains("tokenFile or tls"));
+}
+
 // promise: BRIDGE: all problems are reported at once, with file and line, and unknown fields are refused
 #[test]
 fn all_problems_are_told_at_once_with_their_lines() {

@@ -2,6 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code)]
+#[path = "../security/broker.rs"]
+mod broker;
+#[allow(dead_code)]
+#[path = "../security/certificates.rs"]
+mod certificates;
 #[path = "../nest/install.rs"]
 mod install;
 mod page;
@@ -35,6 +41,17 @@ fn run_on_kafka(name: &str) {
         std::os::unix::fs::symlink(modules.join("node_modules"), shell.folder().join("node_modules")).unwrap();
     }
     play(&mut shell);
+}
+
+/// Runs a page on a broker that asks who calls.
+fn run_secured(name: &str) {
+    let Some(broker) = broker::secure() else { return };
+    let places = vec![
+        ("127.0.0.1:9094", broker.password_door()),
+        (".till/kafka/9092/tls", broker.tls.display().to_string()),
+        ("till-secret", broker::PASSWORD.to_owned()),
+    ];
+    play(&mut Shell::at(&examples().join(name), places));
 }
 
 /// Types a page from its beginning to its end.
@@ -79,12 +96,18 @@ fn nestjs() {
 }
 
 #[test]
+fn sasl_ssl_and_mtls() {
+    run_secured("sasl-ssl-and-mtls");
+}
+
+#[test]
 fn every_example_is_run_by_a_test_and_listed() {
     let tests = include_str!("main.rs");
     let list = std::fs::read_to_string(examples().join("README.md")).unwrap();
     for entry in std::fs::read_dir(examples()).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
         let name = entry.file_name().into_string().unwrap();
-        let is_run = ["run", "run_on_kafka"].iter().any(|run| tests.contains(&format!("{run}(\"{name}\")")));
+        let is_run =
+            ["run", "run_on_kafka", "run_secured"].iter().any(|run| tests.contains(&format!("{run}(\"{name}\")")));
         assert!(is_run, "no test runs examples/{name}");
         assert!(list.contains(&format!("[{name}]({name}/)")), "examples/README.md does not list {name}");
     }

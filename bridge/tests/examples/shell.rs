@@ -32,12 +32,17 @@ struct Terminal {
 impl Shell {
     /// A shell in a copy of the example's folder. Without a broker, records live in a file there.
     pub fn new(example: &Path, broker: Option<&str>) -> Shell {
-        let listen = free_port();
-        let mut places = vec![("3001", listen.clone()), ("8080", free_port())];
-        places.push(match broker {
+        let place = match broker {
             Some(broker) => ("127.0.0.1:9092", broker.to_owned()),
             None => ("till-bridge --", "till-bridge --log embedded:till.db --".to_owned()),
-        });
+        };
+        Shell::at(example, vec![place])
+    }
+
+    /// The same with what pages say, and what is meant here.
+    pub fn at(example: &Path, mut places: Vec<(&'static str, String)>) -> Shell {
+        let listen = free_port();
+        places.extend([("3001", listen.clone()), ("8080", free_port())]);
         let name = example.file_name().expect("it is a folder").to_string_lossy().into_owned();
         let folder = tempfile::tempdir().unwrap();
         let shell = Shell { folder, name, listen, places, terminals: BTreeMap::new(), said: String::new() };

@@ -1,7 +1,7 @@
 //! One Apache Kafka for this file's tests, with a door for passwords over TLS and one for certificates; started by the first that
 //! needs it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -16,6 +16,8 @@ pub struct Secure {
     pub till: Pair,
     /// The plain door; that for passwords is two further, that for certificates three.
     pub port: u16,
+    /// Where the broker's authority lies: `ca.pem`.
+    pub tls: PathBuf,
 }
 
 /// `None` where Java and Maven are not installed, which is said loudly.
@@ -74,7 +76,7 @@ fn start() -> Option<Secure> {
         &[("server.pem", &format!("{}{}", own.key, own.cert)), ("ca.pem", &authority.pem)],
     );
     run(port, &data);
-    Some(Secure { authority, till, port })
+    Some(Secure { authority, till, port, tls })
 }
 
 fn run(port: u16, data: &Path) {

@@ -17,3 +17,4 @@ mod checks;
 mod front;
 mod process;
 mod sinks;
+mod tokens;
