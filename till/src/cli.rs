@@ -14,7 +14,7 @@ const EXAMPLES: &str = "Examples:
   till demo                               a payment from invoice to webhook, told line by line
   till token --sub alice --role user      a token for curl
   till explain record.json                the request that a record would become
-  till check                              whether the sources are well-formed
+  till check                              whether the sources and what they need are as they should be
 
 Exit codes: 0 it worked, 1 it did not, 64 it was asked wrongly.";
 
@@ -53,7 +53,7 @@ pub enum Command {
     Token(Token),
     /// Compile the components for this machine's kind of CPU, so that a start compiles nothing
     Compile(Compile),
-    /// Check sources: every problem with its file and line
+    /// Check sources and what they need, with file, line and remedy; no record is read, no sink is called
     Check(Check),
     /// Show the request that a record would become, for each source that hears its topic
     Explain(Explain),
@@ -122,6 +122,12 @@ pub struct Check {
     /// Files of YAML documents
     #[arg(value_name = "FILE", default_value = "knative/till/sources.yaml")]
     pub sources: Vec<PathBuf>,
+    /// Brokers of a real Kafka, whose topics and rights are looked at as well
+    #[arg(long, value_name = "HOST:PORT,…")]
+    pub kafka: Option<String>,
+    /// What is found as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -37,7 +37,7 @@ async fn run(cli: Cli) -> Result<(), Error> {
         Command::Demo => demo::demo(&place).await,
         Command::Token(options) => token(&place, &options),
         Command::Compile(options) => up::compile(&place, &options),
-        Command::Check(options) => sources::check(&place, &options),
+        Command::Check(options) => sources::check(&place, &options).await,
         Command::Explain(options) => sources::explain(&place, &options),
         Command::Topics(command) => sources::topics(&place, command).await,
     }

@@ -57,13 +57,21 @@ fn problems(found: Vec<Problem>) -> Error {
     Error::Usage(found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
 }
 
-/// Every problem with its file and line, or what the documents hold.
-pub fn check(place: &Where, options: &Check) -> Result<(), Error> {
+/// What the bridge's own check finds; what is looked at goes to standard error.
+pub async fn check(place: &Where, options: &Check) -> Result<(), Error> {
     let data = Data::open(&place.data)?;
-    let config = read(place, &data, options.sources.clone(), None, 1)?;
-    let (sources, pings, topics) = (config.sources.len(), config.pings.len(), config.topics.len());
-    println!("{sources} sources, {pings} schedules and {topics} topics, without a problem");
-    Ok(())
+    let config = read(place, &data, options.sources.clone(), options.kafka.as_deref(), 1)?;
+    let report = bridge::check::check(&config, &|what| eprintln!("looking at {what}")).await;
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&report).expect("a report is JSON"));
+    } else {
+        println!("{report}");
+    }
+    if report.is_fine() {
+        Ok(())
+    } else {
+        Err(Error::Story("the bridge would not work with this, see above".to_owned()))
+    }
 }
 
 /// A record as people write it down.

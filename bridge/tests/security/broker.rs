@@ -17,6 +17,7 @@ pub struct Secure {
     /// The plain door; that for passwords is two further, that for certificates three.
     pub port: u16,
     /// Where the broker's authority lies: `ca.pem`.
+    #[allow(dead_code, reason = "only the examples look there")]
     pub tls: PathBuf,
 }
 
@@ -71,10 +72,8 @@ fn start() -> Option<Secure> {
     let till = authority.sign("till");
     let port = free_port();
     // Where the script looks first, and what it forgets when this process has ended.
-    mount(
-        &data.join(port.to_string()).join("tls"),
-        &[("server.pem", &format!("{}{}", own.key, own.cert)), ("ca.pem", &authority.pem)],
-    );
+    let tls = data.join(port.to_string()).join("tls");
+    mount(&tls, &[("server.pem", &format!("{}{}", own.key, own.cert)), ("ca.pem", &authority.pem)]);
     run(port, &data);
     Some(Secure { authority, till, port, tls })
 }
