@@ -118,3 +118,29 @@ fn external_secrets_ask_for_each_functions_own() {
         assert!(data.iter().all(|one| text(one, "/secretKey") == text(one, "/remoteRef/property")), "{name}");
     }
 }
+
+#[test]
+fn kafkas_credentials_reach_whoever_speaks_to_kafka() {
+    let stage =
+        charts("kafkas_credentials_reach_whoever_speaks_to_kafka").into_iter().find(|one| one.environment == "stage");
+    let Some(chart) = stage else { return };
+    let objects = chart.objects();
+    let speakers = objects.iter().filter(|object| ["StatefulSet", "Job"].contains(&text(object, "/kind")));
+    for object in speakers {
+        let pod = object.pointer("/spec/template/spec").expect("it has a pod");
+        let volume = list(pod, "/volumes").iter().find(|volume| volume["secret"]["secretName"] == "till-kafka");
+        let name = text(volume.expect("the Secret is a volume"), "/name");
+        let container = &pod["containers"][0];
+        let mount = list(container, "/volumeMounts").iter().find(|mount| mount["name"] == name).expect("it is mounted");
+        let folder =
+            text(mount, "/mountPath").strip_suffix("/till-kafka").expect("the Secret's name is the last folder");
+        assert!(list(container, "/args").contains(&json!(format!("--secrets={folder}"))), "{}", title(object));
+    }
+    let sources = chart_tests::chart::file("sources.yaml");
+    let read = sources.split("name: till-kafka, key: ").skip(1).filter_map(|rest| rest.split(' ').next());
+    let mut externals = of_kind(&objects, "external-secrets.io", "ExternalSecret");
+    let kafka =
+        externals.find(|one| text(one, "/spec/target/name") == "till-kafka").expect("there is an ExternalSecret");
+    let keys = list(kafka, "/spec/data").iter().map(|one| text(one, "/secretKey"));
+    assert_eq!(keys.collect::<BTreeSet<_>>(), read.collect::<BTreeSet<_>>());
+}

@@ -40,6 +40,8 @@ const ROWS: &[Row] = &[
     row("clusterDomain", "\"c.example\"", ".svc.c.example:3001"),
     row("kafka.bootstrapServers", "\"k.example:1\"", "\"value\":\"k.example:1\""),
     row("kafka.replication", "5", "\"name\":\"KAFKA_REPLICATION\",\"value\":\"5\""),
+    row("kafka.tls", "true", "{\"name\":\"KAFKA_TLS\",\"value\":\"true\"}"),
+    row("kafka.sasl", "true", "{\"name\":\"KAFKA_SASL\",\"value\":\"true\"}"),
     row("kafka.ports", "[9094]", "\"port\":9094"),
     row("database.address", "\"p.example:6432\"", "\"port\":6432"),
     row("database.ca", "\"PEM\"", "\"name\":\"SPIN_VARIABLE_POSTGRES_CA\",\"value\":\"PEM\""),

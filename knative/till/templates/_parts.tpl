@@ -68,5 +68,7 @@ http://till-bridge.{{ .Release.Namespace }}.svc.{{ .Values.clusterDomain }}:3001
 {{- define "till.sourcesEnvironment" -}}
 - { name: KAFKA, value: {{ .Values.kafka.bootstrapServers | quote }} }
 - { name: KAFKA_REPLICATION, value: {{ .Values.kafka.replication | quote }} }
+- { name: KAFKA_TLS, value: {{ .Values.kafka.tls | quote }} }
+- { name: KAFKA_SASL, value: {{ .Values.kafka.sasl | quote }} }
 - { name: TILL_TOKENS, value: /etc/till/tokens }
 {{- end }}
