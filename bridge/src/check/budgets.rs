@@ -17,38 +17,43 @@ const REVOCATION: Duration = Duration::from_secs(5);
 pub fn check(config: &Config, report: &mut Report) {
     for source in &config.sources {
         let place = Place { file: &source.file, line: source.line };
-        if let Some(waiting) = waiting(&source.delivery.retry).filter(|waiting| *waiting > LANE_MAX) {
-            let text = format!(
-                "{}: before it is given up, a record may wait {} between its attempts, and holds its lane",
-                source.name,
-                said(waiting)
-            );
-            report.push(
-                Level::Warning,
-                place,
-                text,
-                "lower delivery.retry, backoffDelay or maxBackoff, or say retry: forever",
-            );
-        }
-        if source.delivery.timeout > config.drain && is_chosen(source) {
-            let text = format!(
-                "{}: an attempt may take {}, and a drain waits for {}: what is under way at a stop is delivered again",
-                source.name,
-                said(source.delivery.timeout),
-                said(config.drain)
-            );
-            report.push(Level::Warning, place, text, "lower delivery.timeout, or raise --drain");
-        }
-        if config.log == LogKind::Kafka && config.drain + REVOCATION >= session(source) {
-            let text = format!(
-                "{}: a drain of {} outlasts the group's session of {}: the member would be taken for dead",
-                source.name,
-                said(config.drain),
-                said(session(source))
-            );
-            report.push(Level::Error, place, text, "lower --drain, or raise session.timeout.ms in spec.kafka");
+        for (level, text, remedy) in
+            [lane(source), drain(source, config), rebalance(source, config)].into_iter().flatten()
+        {
+            report.push(level, place, format!("{}: {text}", source.name), remedy);
         }
     }
+}
+
+type Found = Option<(Level, String, &'static str)>;
+
+fn lane(source: &Source) -> Found {
+    let waiting = waiting(&source.delivery.retry).filter(|waiting| *waiting > LANE_MAX)?;
+    let text =
+        format!("before it is given up, a record may wait {} between its attempts, and holds its lane", said(waiting));
+    Some((Level::Warning, text, "lower delivery.retry, backoffDelay or maxBackoff, or say retry: forever"))
+}
+
+fn drain(source: &Source, config: &Config) -> Found {
+    let (attempt, drain) = (source.delivery.timeout, config.drain);
+    let text = || {
+        let (attempt, drain) = (said(attempt), said(drain));
+        format!(
+            "an attempt may take {attempt}, and a drain waits for {drain}: what is under way at a stop is delivered again"
+        )
+    };
+    let found = attempt > drain && is_chosen(source);
+    found.then(|| (Level::Warning, text(), "lower delivery.timeout, or raise --drain"))
+}
+
+fn rebalance(source: &Source, config: &Config) -> Found {
+    let (drain, session) = (config.drain, session(source));
+    let text = || {
+        let (drain, session) = (said(drain), said(session));
+        format!("a drain of {drain} outlasts the group's session of {session}: the member would be taken for dead")
+    };
+    let found = config.log == LogKind::Kafka && drain + REVOCATION >= session;
+    found.then(|| (Level::Error, text(), "lower --drain, or raise session.timeout.ms in spec.kafka"))
 }
 
 /// Knative's own default is nobody's choice.
