@@ -11,7 +11,7 @@ use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, ProducerContext, ThreadedProducer};
 
 use super::reach::Reach;
 use crate::log::{Error, Group};
@@ -103,7 +103,9 @@ pub fn check_properties(given: &BTreeMap<String, String>) -> Result<(), String> 
     let properties = Properties { given, reach: Arc::default() };
     let said = |error: Error| error.to_string();
     properties.asker("till-check").map_err(said)?;
-    properties.producer("till-check").map(drop).map_err(said)
+    // Without a thread of its own, whose end would have to be waited for.
+    let config = properties.config(PRODUCER_DEFAULTS, PRODUCER_FIXED, "till-check");
+    create::<_, BaseProducer<Deliveries>>(config, properties.deliveries()).map(drop).map_err(said)
 }
 
 /// Properties of a cluster as they were given.
