@@ -11,6 +11,9 @@ use crate::log::{NewRecord, Record};
 /// How much of the sink's answer is kept.
 const DATA_BYTES_MAX: usize = 1_024;
 
+/// Where the bridge's own headers begin.
+pub const FIRST_HEADER: &str = "knativeerrordest";
+
 /// Why a record was given up.
 #[derive(Debug, Clone, Default)]
 pub struct Reason {
@@ -24,6 +27,15 @@ impl Reason {
     }
 }
 
+/// Knative's extensions of a dead letter: who refused it, and how.
+pub fn extensions(source: &Source, reason: &Reason) -> [(String, String); 3] {
+    [
+        (FIRST_HEADER.into(), source.sink.url.to_string()),
+        ("knativeerrorcode".into(), reason.code.to_string()),
+        ("knativeerrordata".into(), BASE64.encode(reason.data.get(..DATA_BYTES_MAX).unwrap_or(&reason.data))),
+    ]
+}
+
 /// The record for `topic`. `now_ms` is when it was given up.
 pub fn record_of(
     topic: &str,
@@ -35,9 +47,9 @@ pub fn record_of(
 ) -> NewRecord {
     let mut headers = record.headers.clone();
     let mut add = |name: &str, value: String| headers.push((name.to_owned(), Some(value.into())));
-    add("knativeerrordest", source.sink.url.to_string());
-    add("knativeerrorcode", reason.code.to_string());
-    add("knativeerrordata", BASE64.encode(reason.data.get(..DATA_BYTES_MAX).unwrap_or(&reason.data)));
+    for (name, value) in extensions(source, reason) {
+        add(&name, value);
+    }
     add("tillattempts", attempts.to_string());
     add("tillrecordtime", record.timestamp_ms.unwrap_or_default().to_string());
     add("tillgivenuptime", now_ms.to_string());

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::hop::{PartitionState, Question, State};
 use crate::http::Sender;
 use crate::log::{Log, Partition, Span};
-use crate::metrics::{Metrics, Page, Reading, label};
+use crate::metrics::{Metrics, Page, Reading, label, labelled};
 use crate::wakes::Wakes;
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,11 +32,8 @@ impl Health {
     /// Why the bridge is not ready, source by source; nothing when it is.
     pub async fn complaints(&self) -> Vec<String> {
         let mut complaints = Vec::new();
-        for member in &self.members {
-            let told = match member.ask().await {
-                Some(state) => state.complaints(),
-                None => vec!["does not answer".into()],
-            };
+        for (member, state) in self.members.iter().zip(self.ask().await) {
+            let told = state.map_or_else(|| vec!["does not answer".into()], |state| state.complaints());
             let told = told.into_iter().chain(member.sender.trouble());
             complaints.extend(told.map(|complaint| format!("{}: {complaint}", member.name)));
         }
@@ -45,9 +42,26 @@ impl Health {
 
     /// The state of every source that answers.
     pub async fn sources(&self) -> Vec<State> {
-        let mut states = Vec::new();
-        for member in &self.members {
-            states.extend(member.ask().await);
+        self.ask().await.into_iter().flatten().collect()
+    }
+
+    /// Lets the stopped lanes of a source try again: answers how many, `None` when it does not say; `None` when there is no such
+    /// source.
+    pub async fn retry(&self, name: &str) -> Option<Option<usize>> {
+        let member = self.members.iter().find(|member| member.name == name)?;
+        let (question, answer) = oneshot::channel();
+        let asked = member.questions.send(Question::Retry(question)).is_ok();
+        let answer = async { if asked { answer.await.ok() } else { None } };
+        Some(tokio::time::timeout(ANSWER_TIMEOUT, answer).await.unwrap_or(None))
+    }
+
+    /// Everybody is asked at once, and has the same time to answer.
+    async fn ask(&self) -> Vec<Option<State>> {
+        let deadline = tokio::time::Instant::now() + ANSWER_TIMEOUT;
+        let asked: Vec<_> = self.members.iter().map(Member::ask).collect();
+        let mut states = Vec::with_capacity(asked.len());
+        for answer in asked {
+            states.push(tokio::time::timeout_at(deadline, answer).await.ok().and_then(Result::ok));
         }
         states
     }
@@ -75,7 +89,7 @@ impl Health {
 
     fn wake_counts(&self, page: &mut Page) {
         let counts = self.wakes.counts();
-        let sample = |name: &str, value: u64| (format!("sink=\"{name}\""), value as f64);
+        let sample = |name: &str, value: u64| (labelled("sink", name), value as f64);
         let woken = counts.iter().map(|(name, woken, ..)| sample(name, *woken)).collect::<Vec<_>>();
         let failed = counts.iter().map(|(name, _, failed, _)| sample(name, *failed)).collect::<Vec<_>>();
         page.family(("till_wakes_total", "counter", "Wakes that were answered"), woken);
@@ -84,10 +98,11 @@ impl Health {
 }
 
 impl Member {
-    async fn ask(&self) -> Option<State> {
+    /// An answer that never comes is closed.
+    fn ask(&self) -> oneshot::Receiver<State> {
         let (question, answer) = oneshot::channel();
-        self.questions.send(question).ok()?;
-        tokio::time::timeout(ANSWER_TIMEOUT, answer).await.ok()?.ok()
+        let _ = self.questions.send(Question::State(question));
+        answer
     }
 }
 
@@ -113,7 +128,27 @@ fn partition(state: &PartitionState) -> Partition {
 fn lag_of<'a>(state: &'a State, spans: &'a BTreeMap<Partition, Span>) -> impl Iterator<Item = (String, f64)> + 'a {
     state.partitions.iter().filter_map(|place| {
         let lag = (spans.get(&partition(place))?.end - place.safe_offset).max(0);
-        let labels = format!("{},topic=\"{}\",partition=\"{}\"", label(&state.source), place.topic, place.partition);
+        let topic = labelled("topic", &place.topic);
+        let labels = format!("{},{topic},partition=\"{}\"", label(&state.source), place.partition);
         Some((labels, lag as f64))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // promise: BRIDGE: readiness tells the truth
+    #[tokio::test]
+    async fn a_source_that_does_not_answer_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::embedded(&folder.path().join("log.db")).unwrap();
+        let (questions, asked) = mpsc::unbounded_channel();
+        drop(asked);
+        let sender = Sender::new(&"http://127.0.0.1:9/".parse().unwrap(), None, &Default::default());
+        let member = Member { name: "s".into(), metrics: Rc::default(), sender, questions };
+        let health = Health { members: vec![member], wakes: Wakes::default(), log };
+        assert_eq!(health.complaints().await, ["s: does not answer"]);
+        assert_eq!((health.retry("s").await, health.retry("other").await), (Some(None), None));
+    }
 }

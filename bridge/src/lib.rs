@@ -5,10 +5,11 @@
 //! log ─▶ hop ─▶ dispatch (pure) ─▶ request ─▶ http ─▶ sink
 //!  ▲      ▲                                     │
 //!  └──────┴── settle ◀── reply, dead_letter ◀── answer
-//! server: ingress, health, metrics     wakes, ping: calls that no record asks for
+//! server: ingress, health, metrics, api ─▶ letters     wakes, ping: calls that no record asks for
 //! ```
 
 mod answer;
+mod api;
 pub mod ask;
 pub mod check;
 mod clock;
@@ -21,10 +22,13 @@ mod health;
 mod hop;
 mod http;
 pub mod ingress;
+mod letters;
 pub mod log;
 mod metrics;
 mod nest;
+pub mod operate;
 mod ping;
+mod problem;
 mod reply;
 mod request;
 mod run;
@@ -38,5 +42,5 @@ mod wakes;
 
 pub use config::{Config, LogKind, Options, Problem, Source, default_listen};
 pub use error::Error;
-pub use explain::{Explanation, explain};
+pub use explain::{Explanation, explain, written};
 pub use run::{open_log, run, run_on};

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bridge::check::Report;
 use bridge::log::Transactions;
+use bridge::operate::{self, DeadLetters};
 use bridge::{Config, Error, LogKind, Options};
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -54,6 +55,11 @@ enum Command {
         #[arg(required = true, value_name = "URL")]
         urls: Vec<String>,
     },
+
+    /// Dead letters of a bridge that runs: list, show, deliver again
+    DeadLetters(Box<DeadLetters>),
+    /// Show the request that a record would become, for each source that hears its topic
+    Explain(Explain),
 }
 
 #[derive(Debug, Subcommand)]
@@ -88,6 +94,10 @@ struct Given {
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
 
+    /// A file with the token of the operating API (/dead-letters, /sources); two while one is rotated. Without it there is none
+    #[arg(long, value_name = "FILE")]
+    api_token: Option<PathBuf>,
+
     /// This process's name, the same after a restart (a StatefulSet's pod name)
     #[arg(long, env = "HOSTNAME", default_value = "till-bridge")]
     replica: String,
@@ -110,11 +120,25 @@ impl Given {
             resolve: self.resolve,
             ingress_tokens: self.ingress_tokens,
             secrets: self.secrets,
+            api_token: self.api_token,
             replica: self.replica,
             drain: self.drain,
             transactions: self.transactions,
         }
     }
+}
+
+#[derive(Debug, Args)]
+struct Explain {
+    /// A record as JSON: {"topic", "key", "headers": {…}, "value"}; a value that is no text is sent as JSON
+    #[arg(value_name = "RECORD")]
+    record: PathBuf,
+    /// Files of YAML documents
+    #[arg(required = true, value_name = "FILE")]
+    sources: Vec<PathBuf>,
+    /// How sink refs become addresses; without it, the cluster's DNS
+    #[arg(long, value_name = "http://HOST/{name}")]
+    resolve: Option<String>,
 }
 
 const EXAMPLES: &str = "\
@@ -127,6 +151,10 @@ Examples:
 
   # the topics that the documents name
   KAFKA=localhost:9092 till-bridge topics apply --sources sources.yaml
+
+  # what was given up, and once more
+  till-bridge dead-letters list --api-token tokens/api
+  till-bridge dead-letters redrive --source orders --api-token tokens/api
 
   # whether it would work: documents, topics, rights, TLS, sinks, time
   till-bridge check --sources sources.yaml --secrets /secrets
@@ -148,6 +176,8 @@ fn main() -> ExitCode {
         Some(Command::Check { given, json }) => check(&given.options(), json),
         Some(Command::Topics(Topics::Apply { given })) => apply_topics(&given.options()).map(|()| ExitCode::SUCCESS),
         Some(Command::Ask { urls }) => ask(&urls).map(|()| ExitCode::SUCCESS),
+        Some(Command::DeadLetters(asked)) => return dead_letters(&asked),
+        Some(Command::Explain(asked)) => explain(&asked).map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,
@@ -215,6 +245,43 @@ fn check(options: &Options, json: bool) -> anyhow::Result<ExitCode> {
         println!("{report}")
     }
     Ok(ExitCode::from(report.exit_code()))
+}
+
+fn dead_letters(asked: &DeadLetters) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a thread can wait");
+    match runtime.block_on(operate::dead_letters(asked)) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("till-bridge: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn explain(asked: &Explain) -> anyhow::Result<()> {
+    let options = Options {
+        sources: asked.sources.clone(),
+        // No broker is asked, so that no credentials are needed.
+        log: LogKind::Embedded(PathBuf::new()),
+        resolve: asked.resolve.clone(),
+        ingress_tokens: None,
+        secrets: None,
+        api_token: None,
+        replica: String::new(),
+        drain: Duration::ZERO,
+        transactions: Transactions::Auto,
+    };
+    let config = Config::load(&options).map_err(Error::Config)?;
+    let file = asked.record.display();
+    let wrong = |reason: String| Error::Usage(format!("{file}: {reason}"));
+    let text = std::fs::read_to_string(&asked.record).map_err(|error| wrong(error.to_string()))?;
+    let record = bridge::written(&text).map_err(wrong)?;
+    let told: Vec<_> = config.sources.iter().filter_map(|source| bridge::explain(source, &record)).collect();
+    if told.is_empty() {
+        eprintln!("no source hears the topic {}", record.partition.topic);
+    }
+    told.iter().for_each(|told| println!("{told}"));
+    Ok(())
 }
 
 async fn terminated() {

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Upper bounds of the histogram from a record's timestamp to its settlement, in milliseconds.
+/// Upper bounds of the histograms, in milliseconds.
 const BOUNDS_MS: [i64; 14] = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 5_000, 30_000, 300_000, 3_600_000];
 
 /// The counters of one source.
@@ -14,7 +14,13 @@ pub struct Metrics {
     pub skipped: Cell<u64>,
     pub settled: Cell<u64>,
     pub dead_letters: Cell<u64>,
+    /// Dead letters that their sink did not take.
+    pub dead_letter_failures: Cell<u64>,
     pub dropped: Cell<u64>,
+    /// Ordered by a person, here.
+    pub redriven: Cell<u64>,
+    /// Delivered again by an order.
+    pub redelivered: Cell<u64>,
     pub replies: Cell<u64>,
     /// Answers and failures that callers were told, and callers who could not be reached.
     pub answers: Cell<u64>,
@@ -26,9 +32,28 @@ pub struct Metrics {
     /// Seconds since 1970 of the last settled delivery.
     pub last_delivery_s: Cell<i64>,
     attempts: RefCell<BTreeMap<&'static str, u64>>,
+    /// From a record's timestamp to its settlement.
+    pub settling: Histogram,
+    /// From a sink's first silence to its first answer.
+    pub waking: Histogram,
+}
+
+/// How long something took, by how much it was at most.
+#[derive(Debug, Default)]
+pub struct Histogram {
     buckets: [Cell<u64>; BOUNDS_MS.len()],
-    settled_ms_sum: Cell<i64>,
-    timed: Cell<u64>,
+    sum_ms: Cell<i64>,
+    count: Cell<u64>,
+}
+
+impl Histogram {
+    pub fn observe(&self, ms: i64) {
+        let ms = ms.max(0);
+        add(&self.count, 1);
+        self.sum_ms.set(self.sum_ms.get().saturating_add(ms));
+        let within = BOUNDS_MS.iter().zip(&self.buckets).filter(|(bound, _)| ms <= **bound);
+        within.for_each(|(_, bucket)| add(bucket, 1));
+    }
 }
 
 /// Adds to a counter.
@@ -43,18 +68,6 @@ impl Metrics {
 
     pub fn attempts(&self) -> u64 {
         self.attempts.borrow().values().sum()
-    }
-
-    /// A record was settled so long after its timestamp.
-    pub fn settled_after(&self, ms: i64) {
-        let ms = ms.max(0);
-        add(&self.timed, 1);
-        self.settled_ms_sum.set(self.settled_ms_sum.get().saturating_add(ms));
-        for (bound, bucket) in BOUNDS_MS.iter().zip(&self.buckets) {
-            if ms <= *bound {
-                add(bucket, 1);
-            }
-        }
     }
 }
 
@@ -80,11 +93,18 @@ impl Page {
 
     /// The counters of all sources, by name.
     pub fn sources(&mut self, sources: &[(String, std::rc::Rc<Metrics>)]) {
-        let counters: [Reading<Metrics>; 13] = [
+        let counters: [Reading<Metrics>; 16] = [
             (("till_records_total", "counter", "Records read"), |m| m.records.get() as f64),
             (("till_skipped_total", "counter", "Records that the source does not want"), |m| m.skipped.get() as f64),
             (("till_settled_total", "counter", "Records delivered and settled"), |m| m.settled.get() as f64),
             (("till_dead_letters_total", "counter", "Dead letters written"), |m| m.dead_letters.get() as f64),
+            (("till_dead_letter_failures_total", "counter", "Dead letters that their sink did not take"), |m| {
+                m.dead_letter_failures.get() as f64
+            }),
+            (("till_redriven_total", "counter", "Dead letters ordered to be delivered again, here"), |m| {
+                m.redriven.get() as f64
+            }),
+            (("till_redelivered_total", "counter", "Records read again by an order"), |m| m.redelivered.get() as f64),
             (("till_dropped_total", "counter", "Records given up without a dead letter"), |m| m.dropped.get() as f64),
             (("till_replies_total", "counter", "Events written as replies"), |m| m.replies.get() as f64),
             (("till_answers_total", "counter", "Answers written for callers who wait"), |m| m.answers.get() as f64),
@@ -107,7 +127,10 @@ impl Page {
             self.family(head, sources.iter().map(|(name, metrics)| (label(name), read(metrics))));
         }
         self.attempts(sources);
-        self.histogram(sources);
+        let help = "From a record's timestamp to its settlement";
+        self.histogram("till_record_to_settled_seconds", help, sources, |metrics| &metrics.settling);
+        let help = "From the first silence of a sink that was idle to its first answer";
+        self.histogram("till_waking_seconds", help, sources, |metrics| &metrics.waking);
     }
 
     fn attempts(&mut self, sources: &[(String, std::rc::Rc<Metrics>)]) {
@@ -121,17 +144,21 @@ impl Page {
         self.family(head, samples.collect::<Vec<_>>());
     }
 
-    fn histogram(&mut self, sources: &[(String, std::rc::Rc<Metrics>)]) {
-        let name = "till_record_to_settled_seconds";
-        let _ =
-            writeln!(self.text, "# HELP {name} From a record's timestamp to its settlement\n# TYPE {name} histogram");
+    fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        sources: &[(String, std::rc::Rc<Metrics>)],
+        of: fn(&Metrics) -> &Histogram,
+    ) {
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} histogram");
         for (source, metrics) in sources {
-            let source = label(source);
-            for (bound, bucket) in BOUNDS_MS.iter().zip(&metrics.buckets) {
+            let (source, histogram) = (label(source), of(metrics));
+            for (bound, bucket) in BOUNDS_MS.iter().zip(&histogram.buckets) {
                 let le = *bound as f64 / 1_000.0;
                 let _ = writeln!(self.text, "{name}_bucket{{{source},le=\"{le}\"}} {}", bucket.get());
             }
-            let (count, sum) = (metrics.timed.get(), metrics.settled_ms_sum.get() as f64 / 1_000.0);
+            let (count, sum) = (histogram.count.get(), histogram.sum_ms.get() as f64 / 1_000.0);
             let _ = writeln!(self.text, "{name}_bucket{{{source},le=\"+Inf\"}} {count}");
             let _ = writeln!(self.text, "{name}_sum{{{source}}} {sum}\n{name}_count{{{source}}} {count}");
         }
@@ -144,7 +171,12 @@ impl Page {
 
 /// `source="NAME"`.
 pub fn label(source: &str) -> String {
-    format!("source=\"{}\"", source.replace('\\', "\\\\").replace('"', "\\\""))
+    labelled("source", source)
+}
+
+/// `NAME="VALUE"`, whatever the value holds.
+pub fn labelled(name: &str, value: &str) -> String {
+    format!("{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
 #[cfg(test)]
@@ -158,7 +190,7 @@ mod tests {
         add(&metrics.records, 3);
         metrics.attempt("2xx");
         metrics.attempt("2xx");
-        metrics.settled_after(7);
+        metrics.settling.observe(7);
         let mut page = Page::default();
         page.sources(&[("core".into(), metrics)]);
         let text = page.into_text();

@@ -96,6 +96,7 @@ mod tests {
             resolve: None,
             ingress_tokens: None,
             secrets: None,
+            api_token: None,
             replica: "r".into(),
             drain: Duration::ZERO,
             transactions: crate::log::Transactions::Auto,

@@ -15,6 +15,13 @@ pub fn records_of(reply: &Reply, events: &[Event]) -> Result<Vec<NewRecord>, Str
     events.iter().map(|event| record_of(reply, event)).collect()
 }
 
+/// A reply that is in no trace of its own goes on in its request's.
+pub fn continue_trace(events: &mut [Event], traceparent: &str) {
+    for event in events.iter_mut().filter(|event| !event.extensions.contains_key("traceparent")) {
+        event.extensions.insert("traceparent".into(), traceparent.to_owned());
+    }
+}
+
 fn record_of(reply: &Reply, event: &Event) -> Result<NewRecord, String> {
     let types = reply.types();
     if !types.is_empty() && !types.iter().any(|prefix| event.kind.starts_with(prefix.as_str())) {

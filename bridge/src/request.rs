@@ -9,6 +9,7 @@ use http::header::{HeaderName, HeaderValue};
 use uuid::Uuid;
 
 use crate::config::{KeyType, Source};
+use crate::letters;
 use crate::log::Record;
 use crate::nest;
 
@@ -35,14 +36,18 @@ pub fn event_of(source: &Source, record: &Record) -> Event {
 pub fn request_of(event: &Event, structured: bool, prefer_reply: bool) -> Request {
     let (mut headers, body) =
         if structured { event::http::encode_structured(event) } else { event::http::encode_binary(event) };
-    let traceparent = event.extensions.get("traceparent").cloned().unwrap_or_else(|| begun_trace(event));
-    if let Ok(value) = HeaderValue::from_str(&traceparent) {
+    if let Ok(value) = HeaderValue::from_str(&traceparent(event)) {
         headers.insert(HeaderName::from_static("traceparent"), value);
     }
     if prefer_reply {
         headers.insert(HeaderName::from_static("prefer"), HeaderValue::from_static("reply"));
     }
     Request { headers, body }
+}
+
+/// The trace that an event is in, or that begins with it.
+pub fn traceparent(event: &Event) -> String {
+    event.extensions.get("traceparent").cloned().unwrap_or_else(|| begun_trace(event))
 }
 
 /// A trace of its own, the same for every attempt.
@@ -68,7 +73,8 @@ fn wrapped(source: &Source, record: &Record) -> Event {
         event.extensions.insert("key".into(), key);
     }
     // Kafka allows any number of headers, and a call does not.
-    for (name, value) in record.headers.iter().take(event::EXTENSIONS_MAX) {
+    let headers = record.headers.iter().filter(|(name, _)| name != letters::LOOPS);
+    for (name, value) in headers.take(event::EXTENSIONS_MAX) {
         wrap_header(&mut event, name, value.as_deref().unwrap_or_default());
     }
     event

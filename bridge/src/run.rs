@@ -1,5 +1,6 @@
 //! The life of a bridge: everything is opened and started, runs until it is told to stop, drains and ends.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -7,13 +8,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 
+use crate::api::Api;
 use crate::clock::Clock;
-use crate::config::{Config, Connection, Dialect, LogKind, Sink};
+use crate::config::{Config, Connection, DeadLetterSink, Dialect, LogKind, Sink, Source};
 use crate::error::Error;
 use crate::health::{Health, Member};
 use crate::hop::{Hop, Surroundings};
 use crate::http::Sender;
 use crate::ingress::{self, Ingress, Notice};
+use crate::letters::{Addressee, Desk, Post};
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::server::{self, Server};
@@ -80,7 +83,10 @@ async fn live(
     start_pings(&config, &around);
     wakes.spawn(&clock);
     let ingress = ingress(&log, &config, &wakes, &clock);
-    let server = Rc::new(Server { ingress, health: Health { members, wakes, log } });
+    let desk = Desk::new(log.clone(), clock.clone(), addressees(&config, &members));
+    let health = Rc::new(Health { members, wakes, log });
+    let api = Api { token: config.api_token.clone(), health: Rc::clone(&health), desk };
+    let server = Rc::new(Server { ingress, health, api });
     let serving = tokio::task::spawn_local(server::run(server, listener, closed));
     tracing::info!(%address, sources = config.sources.len(), pings = config.pings.len(), "the bridge is up");
     let outcome = until_stopped(stop, &mut hops).await;
@@ -138,6 +144,8 @@ fn start_sources(config: &Config, around: &Surroundings, halted: &watch::Receive
         });
         let hop = Hop {
             dead_letter_topic: config.dead_letter_topic(source),
+            dead_letter_sender: dead_letter_sender(source),
+            post: Post::of(source, config),
             source: Rc::new(source.clone()),
             sender,
             metrics,
@@ -148,6 +156,16 @@ fn start_sources(config: &Config, around: &Surroundings, halted: &watch::Receive
     (members, hops)
 }
 
+/// Whose letters can be redriven.
+fn addressees(config: &Config, members: &[Member]) -> BTreeMap<String, Addressee> {
+    let sources = config.sources.iter().zip(members);
+    let addressee = |(source, member): (&Source, &Member)| {
+        let (letters_topic, metrics) = (config.dead_letter_topic(source), Rc::clone(&member.metrics));
+        (source.name.clone(), Addressee { letters_topic, metrics })
+    };
+    sources.map(addressee).collect()
+}
+
 fn start_pings(config: &Config, around: &Surroundings) {
     for ping in &config.pings {
         let sender = sender(&ping.sink, ping.token_file.as_deref());
@@ -155,6 +173,12 @@ fn start_pings(config: &Config, around: &Surroundings) {
         around.wakes.register(&ping.sink.name, &sender, ping.token_file.is_some());
         tokio::task::spawn_local(ping::run(ping.clone(), sender, around.wakes.clone(), around.clock.clone()));
     }
+}
+
+/// No token is shown to it: that one is for the source's own sink.
+fn dead_letter_sender(source: &Source) -> Option<Rc<Sender>> {
+    let Some(DeadLetterSink::Http(sink)) = &source.delivery.dead_letter_sink else { return None };
+    Some(sender(sink, None))
 }
 
 fn sender(sink: &Sink, token_file: Option<&std::path::Path>) -> Rc<Sender> {

@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use crate::api::Api;
 use crate::health::Health;
 use crate::ingress::Ingress;
 
@@ -27,7 +28,8 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What a request may reach.
 pub struct Server {
     pub ingress: Ingress,
-    pub health: Health,
+    pub health: Rc<Health>,
+    pub api: Api,
 }
 
 /// Accepts until `stop` says so; requests under way may end, for a moment.
@@ -93,9 +95,8 @@ impl Server {
             (&Method::GET, "/health/live") => text(StatusCode::OK, "live\n".into()),
             (&Method::GET, "/health/ready") => self.ready().await,
             (&Method::GET, "/metrics") => text(StatusCode::OK, self.health.metrics().await),
-            (&Method::GET, "/sources") if peer.ip().is_loopback() => self.sources().await,
-            (&Method::GET, "/sources") => text(StatusCode::FORBIDDEN, "only this machine may ask for that\n".into()),
-            (_, "/health/live" | "/health/ready" | "/metrics" | "/sources") => {
+            (_, path) if Api::has(path) => self.api.answer(request, peer.ip().is_loopback()).await,
+            (_, "/health/live" | "/health/ready" | "/metrics") => {
                 let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET is understood\n".into());
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
                 response
@@ -110,14 +111,6 @@ impl Server {
             true => text(StatusCode::OK, "ready\n".into()),
             false => text(StatusCode::SERVICE_UNAVAILABLE, complaints.join("\n") + "\n"),
         }
-    }
-
-    async fn sources(&self) -> Response<Full<Bytes>> {
-        let mut body = serde_json::to_string_pretty(&self.health.sources().await).unwrap_or_default();
-        body.push('\n');
-        let mut response = text(StatusCode::OK, body);
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
     }
 }
 

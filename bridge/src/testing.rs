@@ -24,6 +24,7 @@ pub fn source(more: &str) -> Source {
         resolve: None,
         ingress_tokens: None,
         secrets: None,
+        api_token: None,
         replica: "r".into(),
         drain: Duration::ZERO,
         transactions: crate::log::Transactions::Auto,

@@ -1,10 +1,12 @@
-//! A bearer token in a file, which may be replaced at any time: it is read again when it is older than a moment.
+//! Bearer tokens in files, which may be replaced at any time: the one that is shown to a sink, and those that are let in.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
+use subtle::ConstantTimeEq as _;
 
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
@@ -43,6 +45,24 @@ impl Token {
     }
 }
 
+/// Whether a request shows one of the tokens in `file`. Each is compared in constant time, so that the answer's time says nothing.
+pub fn admits(file: &Path, headers: &HeaderMap) -> bool {
+    let Some(bearer) = bearer(headers) else { return false };
+    let text = std::fs::read_to_string(file)
+        .inspect_err(
+            |error| tracing::warn!(file = %file.display(), %error, "the tokens cannot be read; all are refused"),
+        )
+        .unwrap_or_default();
+    let tokens = text.split([',', '\n']).map(str::trim).filter(|token| !token.is_empty());
+    tokens.filter(|token| bool::from(token.as_bytes().ct_eq(bearer.as_bytes()))).count() > 0
+}
+
+/// The token that a request shows.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,5 +77,19 @@ mod tests {
         std::fs::write(file.path(), " \n").unwrap();
         assert_eq!(Token::in_file(file.path()).bearer(), None);
         assert_eq!(Token::in_file(Path::new("/nowhere")).bearer(), None);
+    }
+
+    #[test]
+    fn each_token_of_a_file_is_let_in_and_no_other() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "new, old\n").unwrap();
+        let check = |shown: &str| {
+            admits(file.path(), &HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_str(shown).unwrap())]))
+        };
+        assert!(check("Bearer new") && check("bearer old"));
+        for shown in ["Bearer ", "Bearer ,", "Bearer new,", "Bearer new, old", "Basic new", "new"] {
+            assert!(!check(shown), "{shown}");
+        }
+        assert!(!admits(Path::new("/nowhere"), &HeaderMap::from_iter([(AUTHORIZATION, "Bearer x".parse().unwrap())])));
     }
 }

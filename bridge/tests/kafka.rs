@@ -69,3 +69,45 @@ fn on_kafka_two_bridges_share_the_work_and_one_may_go() {
     assert!(replies.values().all(|count| *count == 1), "a reply stands there twice");
     drop(two);
 }
+
+// promise: BRIDGE: dead letters are listed and redriven
+#[test]
+fn on_kafka_letters_are_redriven_by_whichever_bridge_has_the_partition() {
+    let Some(mut place) = place() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("api"), "secret").unwrap();
+    let mended = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let mood = std::sync::Arc::clone(&mended);
+    let sink = Sink::start(move |call, _| {
+        let takes = call.is_wake() || mood.load(std::sync::atomic::Ordering::SeqCst) || !call.data().starts_with("bad");
+        answer(if takes { 204 } else { 422 })
+    });
+    // Without an API at first: the same static member reads its letters from the next start on.
+    let one = place.start("one", &sink);
+    place.write((0..20).map(|n| record(&format!("k{n}"), &format!("bad {n}"))).collect());
+    wait("twenty letters", || (place.read(&place.dead()).len() == 20).then_some(()));
+    one.stop();
+    place.api_token = Some(folder.path().join("api"));
+    let (one, two) = (place.start("one", &sink), place.start("two", &sink));
+    let ask = |bridge: &Bridge, head: &str, body: &str| {
+        let length = body.len();
+        let rest = "authorization: Bearer secret\r\nconnection: close";
+        bridge
+            .exchange(&format!("{head} HTTP/1.1\r\nhost: b\r\n{rest}\r\ncontent-length: {length}\r\n\r\n{body}"))
+            .unwrap()
+    };
+    let open = |bridge: &Bridge| ask(bridge, "GET /dead-letters?limit=100", "").1.matches("\"id\"").count();
+    wait("the list", || (open(&one) == 20).then_some(()));
+    mended.store(true, std::sync::atomic::Ordering::SeqCst);
+    let (status, told) = ask(&one, "POST /dead-letters/redrive", "{\"all\": true, \"rate\": 1000, \"limit\": 15}");
+    assert_eq!((status, told.matches("\"id\"").count()), (200, 15), "{told}");
+    assert_eq!(open(&two), 5, "the other bridge sees what was redriven here");
+    let (status, told) = ask(&two, "POST /dead-letters/redrive", "{\"all\": true, \"rate\": 1000}");
+    assert_eq!((status, told.matches("\"id\"").count()), (200, 5), "{told}");
+    wait_within(Duration::from_secs(60), "all again", || (sink.deliveries().len() >= 40).then_some(()));
+    one.stop();
+    two.stop();
+    let mut ids = std::collections::BTreeMap::new();
+    sink.deliveries().iter().for_each(|call| *ids.entry((call.data(), call.event.id.clone())).or_insert(0) += 1);
+    assert!(ids.len() == 20 && ids.values().all(|count| *count == 2), "{ids:?}");
+}

@@ -73,6 +73,7 @@ impl Stage {
             resolve: None,
             ingress_tokens: tokens,
             secrets: None,
+            api_token: None,
             replica: "nest".into(),
             drain: Duration::from_secs(3),
             transactions: bridge::log::Transactions::Auto,

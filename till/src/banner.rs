@@ -18,7 +18,7 @@ pub fn up(place: &Where, options: &Up, data: &Data) {
     println!("\n{bold}The house is up.{plain} Ctrl-C stops it; its data stays in {}.\n", data.folder().display());
     let log = options.kafka.as_ref().map_or("embedded log".to_owned(), |brokers| format!("Kafka {brokers}"));
     line("functions", &format!("{}/{{admin,core,cron,mailer,payment,webhook}}/v1/…", url(ports.functions)));
-    line("bridge", &format!("{}  ({log}; /health/ready, /metrics, /sources)", url(ports.bridge)));
+    line("bridge", &format!("{}  ({log}; /health/ready, /metrics)", url(ports.bridge)));
     line("metrics", &format!("{}/metrics", url(ports.metrics)));
     line("mailbox", &format!("{}/api/v1/messages", url(ports.mailbox)));
     line("merchant", &format!("{}/received", url(ports.merchant)));

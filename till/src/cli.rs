@@ -15,6 +15,7 @@ const EXAMPLES: &str = "Examples:
   till token --sub alice --role user      a token for curl
   till explain record.json                the request that a record would become
   till check                              whether the sources and what they need are as they should be
+  till dead-letters list                  what was given up, and why
 
 Exit codes: 0 it worked, 1 it did not, 64 it was asked wrongly.";
 
@@ -57,6 +58,8 @@ pub enum Command {
     Check(Check),
     /// Show the request that a record would become, for each source that hears its topic
     Explain(Explain),
+    /// Dead letters of the house that is up: list, show, deliver again
+    DeadLetters(Box<bridge::operate::DeadLetters>),
     /// Topics of the log
     #[command(subcommand)]
     Topics(Topics),

@@ -52,6 +52,9 @@ pub enum Error {
         /// In its own words.
         reason: String,
     },
+    /// The bridge of the house did not do what was asked.
+    #[error(transparent)]
+    Bridge(#[from] bridge::operate::Error),
     /// The demo's story did not end as told.
     #[error("{0}")]
     Story(String),
@@ -68,6 +71,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Usage(_) => 64,
+            Error::Bridge(error) => error.exit_code(),
             Error::Missing { .. }
             | Error::PortTaken { .. }
             | Error::File { .. }

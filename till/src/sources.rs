@@ -1,15 +1,10 @@
 //! `till check`, `till explain` and `till topics apply`: what the bridge would do with files of sources, without running it; and the same
 //! configuration for the bridge that runs in this process.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bridge::log::{Partition, Record};
-use bridge::{Config, Explanation, LogKind, Options, Problem};
-use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::Value;
+use bridge::{Config, LogKind, Options, Problem};
 
 use crate::address::url;
 use crate::cli::{Check, Explain, Topics, Where};
@@ -45,6 +40,7 @@ fn read(
         resolve: Some(format!("{}/{{name}}", url(place.ports.functions))),
         ingress_tokens: Some(data.path("tokens/push")),
         secrets: None,
+        api_token: Some(data.path("tokens/api")),
         replica: REPLICA.to_owned(),
         drain: DRAIN,
         transactions: bridge::log::Transactions::Auto,
@@ -74,60 +70,16 @@ pub async fn check(place: &Where, options: &Check) -> Result<(), Error> {
     }
 }
 
-/// A record as people write it down.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    topic: String,
-    key: Option<String>,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    value: Option<Value>,
-}
-
-impl Written {
-    fn record(self) -> Record {
-        let bytes = |value: Value| match value {
-            Value::String(text) => Bytes::from(text),
-            other => Bytes::from(other.to_string()),
-        };
-        Record {
-            partition: Partition::new(self.topic, 0),
-            offset: 0,
-            timestamp_ms: None,
-            key: self.key.map(Bytes::from),
-            headers: self.headers.into_iter().map(|(name, value)| (name, Some(Bytes::from(value)))).collect(),
-            value: self.value.map(bytes),
-        }
-    }
-}
-
 /// The request that a record would become, for each source that hears its topic.
 pub fn explain(place: &Where, options: &Explain) -> Result<(), Error> {
     let data = Data::open(&place.data)?;
     let config = read(place, &data, options.sources.clone(), None, 1)?;
     let text = std::fs::read_to_string(&options.record).map_err(Error::file(&options.record))?;
-    let written: Written =
-        serde_json::from_str(&text).map_err(|error| Error::Usage(format!("{}: {error}", options.record.display())))?;
-    let record = written.record();
-    for source in
-        config.sources.iter().filter(|source| source.topics.iter().any(|topic| **topic == *record.partition.topic))
-    {
-        show(&source.name, &bridge::explain(source, &record));
-    }
+    let record =
+        bridge::written(&text).map_err(|error| Error::Usage(format!("{}: {error}", options.record.display())))?;
+    let told = config.sources.iter().filter_map(|source| bridge::explain(source, &record));
+    told.for_each(|told| println!("{told}"));
     Ok(())
-}
-
-fn show(source: &str, told: &Explanation) {
-    if !told.wanted {
-        println!("{source}: its filters leave it out\n");
-        return;
-    }
-    println!("{source}: waits for {}\nPOST {}", told.lane, told.url);
-    for (name, value) in &told.headers {
-        println!("{name}: {}", value.as_bytes().escape_ascii());
-    }
-    println!("\n{}\n", String::from_utf8_lossy(&told.body));
 }
 
 /// Creates the topics that are missing, and says which differ from their documents.

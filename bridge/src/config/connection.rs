@@ -247,6 +247,7 @@ mod tests {
             log,
             resolve: None,
             ingress_tokens: None,
+            api_token: None,
             secrets: secrets.map(Path::to_owned),
             replica: "r".into(),
             drain: std::time::Duration::ZERO,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::fields::Fields;
+use super::sink::{Resolver, Sink};
 use crate::dispatch::{Backoff, OnExhausted, OnUnauthorized, Retry};
 
 /// How one source delivers.
@@ -12,12 +13,20 @@ pub struct Delivery {
     /// Of one attempt, to the last byte of its answer.
     pub timeout: Duration,
     pub wake_budget: Duration,
-    /// The KafkaSink that takes dead letters, by name.
-    pub dead_letter_sink: Option<(usize, String)>,
+    pub dead_letter_sink: Option<DeadLetterSink>,
     pub on_exhausted: OnExhausted,
     pub on_unauthorized: OnUnauthorized,
     /// The whole event as JSON instead of binary mode.
     pub structured: bool,
+}
+
+/// Who takes dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeadLetterSink {
+    /// The topic of a KafkaSink, which is called so in line `line`.
+    Topic { line: usize, name: String },
+    /// Whoever answers there.
+    Http(Sink),
 }
 
 /// Whose fields are allowed: Knative's, or ours as well.
@@ -50,14 +59,14 @@ impl Default for Delivery {
 
 impl Delivery {
     /// Fields that are absent keep their defaults, one by one.
-    pub fn read(fields: Option<Fields>, dialect: Dialect) -> Delivery {
+    pub fn read(fields: Option<Fields>, dialect: Dialect, owner: Owner) -> Delivery {
         let mut delivery = Delivery::default();
         let chosen = fields.and_then(|mut fields| {
             delivery.read_retry(&mut fields, dialect);
             delivery.timeout = fields.duration("timeout").unwrap_or(delivery.timeout);
             let formats = [("binary", false), ("json", true)];
             delivery.structured = fields.choice("format", &formats).unwrap_or(false);
-            delivery.dead_letter_sink = dead_letter_sink(&mut fields);
+            delivery.dead_letter_sink = dead_letter_sink(&mut fields, owner);
             let chosen = (dialect == Dialect::Till).then(|| delivery.read_own(&mut fields)).flatten();
             fields.finish();
             chosen
@@ -109,21 +118,30 @@ impl Delivery {
     }
 }
 
-fn dead_letter_sink(fields: &mut Fields) -> Option<(usize, String)> {
-    let mut sink = fields.fields("deadLetterSink")?;
-    sink.unsupported("uri", "dead letters go to a topic, by ref to a KafkaSink");
-    sink.unsupported("CACerts", "dead letters go to a topic, by ref to a KafkaSink");
-    sink.unsupported("audience", "it needs a cluster's controllers");
-    let found = sink.fields("ref").and_then(|mut reference| {
+/// The document whose delivery it is.
+#[derive(Clone, Copy)]
+pub struct Owner<'a> {
+    pub name: &'a str,
+    pub namespace: &'a str,
+    pub resolver: Resolver<'a>,
+}
+
+/// A ref to a KafkaSink is a topic; a ref to a Service, a uri, or both, is called as a sink is.
+fn dead_letter_sink(delivery: &mut Fields, owner: Owner) -> Option<DeadLetterSink> {
+    let mut sink = delivery.fields("deadLetterSink")?;
+    if sink.peek("ref", "kind") != Some("KafkaSink") {
+        return owner.resolver.destination(sink, owner.name, owner.namespace).map(DeadLetterSink::Http);
+    }
+    for field in ["uri", "CACerts", "audience"] {
+        sink.unsupported(field, "dead letters of a KafkaSink go to its topic");
+    }
+    let found = sink.fields("ref").map(|mut reference| {
         let (line, name) = (reference.line, reference.required("name"));
-        let kind = reference.required("kind");
+        reference.ignored("kind");
         reference.ignored("apiVersion");
         reference.ignored("namespace");
         reference.finish();
-        if kind != "KafkaSink" {
-            sink.problem(line, format!("a dead letter sink of kind `{kind}` is not supported, only a KafkaSink"));
-        }
-        (kind == "KafkaSink").then_some((line, name))
+        DeadLetterSink::Topic { line, name }
     });
     sink.finish();
     found

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::connection::Connection;
-use super::delivery::{Delivery, Dialect};
+use super::delivery::{Delivery, Dialect, Owner};
 use super::fields::{Fields, Problems};
 use super::filter::Filter;
 use super::sink::{Resolver, Sink, identity};
@@ -174,6 +174,7 @@ fn source(
         spec.problem(spec.line, "`spec.topics` must name at least one topic");
     }
     let connection = Connection::of_source(spec, dialect, resolver);
+    let owner = Owner { name: &metadata.name, namespace: &metadata.namespace, resolver };
     let sink = resolver.read(spec, &metadata.name, &metadata.namespace);
     let mut source = Source {
         file: problems.file.clone(),
@@ -187,7 +188,7 @@ fn source(
         in_flight_max: 64,
         key_type: key_type(&metadata, spec),
         filter: Filter::All(Vec::new()),
-        delivery: Delivery::read(spec.fields("delivery"), dialect),
+        delivery: Delivery::read(spec.fields("delivery"), dialect, owner),
         reply: Reply::None,
         answer_topics: nest::default_topics(),
         token_file: metadata.token_file,

@@ -110,6 +110,16 @@ impl<'a> Fields<'a> {
         self.node(field).map(|node| Fields::of(node, &path, self.problems))
     }
 
+    /// The text of a field within a field, which stays to be taken.
+    pub fn peek(&self, field: &str, inner: &str) -> Option<&'a str> {
+        let (_, node) = self.rest.iter().find(|(name, _)| name == field)?;
+        let Value::Map(entries) = &node.value else { return None };
+        entries.iter().find_map(|(name, node)| match &node.value {
+            Value::Scalar(text) if name == inner => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
     pub fn list(&mut self, field: &str) -> Vec<&'a Node> {
         let Some(node) = self.node(field) else { return Vec::new() };
         let Value::List(items) = &node.value else {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use connection::Connection;
-pub use delivery::{Delivery, Dialect};
+pub use delivery::{DeadLetterSink, Delivery, Dialect};
 pub use documents::{KeyType, Ping, Reply, Source, Topic};
 pub use fields::Problem;
 pub use sink::Sink;
@@ -38,6 +38,8 @@ pub struct Options {
     pub ingress_tokens: Option<PathBuf>,
     /// Where Secrets are mounted: a folder each, with a file for each key.
     pub secrets: Option<PathBuf>,
+    /// The file with the token or tokens of the operating API; without it there is none.
+    pub api_token: Option<PathBuf>,
     /// This process's name, the same after a restart.
     pub replica: String,
     /// How long a drain may take, at the end and when a partition goes.
@@ -62,6 +64,7 @@ pub struct Config {
     pub topics: Vec<Topic>,
     pub log: LogKind,
     pub ingress_tokens: Option<PathBuf>,
+    pub api_token: Option<PathBuf>,
     pub replica: String,
     pub drain: Duration,
     pub transactions: Transactions,
@@ -103,6 +106,7 @@ impl Config {
             topics: Vec::new(),
             log: options.log.clone(),
             ingress_tokens: options.ingress_tokens.clone(),
+            api_token: options.api_token.clone(),
             replica: options.replica.clone(),
             drain: options.drain,
             transactions: options.transactions,
@@ -142,7 +146,7 @@ impl Config {
 
     /// The topic of a source's dead letters.
     pub fn dead_letter_topic(&self, source: &Source) -> Option<String> {
-        let (_, name) = source.delivery.dead_letter_sink.as_ref()?;
+        let DeadLetterSink::Topic { name, .. } = source.delivery.dead_letter_sink.as_ref()? else { return None };
         self.topics.iter().find(|topic| topic.name == *name).map(|topic| topic.topic.name.clone())
     }
 
@@ -181,7 +185,7 @@ impl Config {
     fn cross_check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for source in &self.sources {
-            if let Some((line, name)) = &source.delivery.dead_letter_sink
+            if let Some(DeadLetterSink::Topic { line, name }) = &source.delivery.dead_letter_sink
                 && self.dead_letter_topic(source).is_none()
             {
                 problems.push(problem(&source.file, *line, format!("there is no KafkaSink `{name}` for dead letters")));

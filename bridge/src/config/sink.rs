@@ -38,21 +38,27 @@ impl Resolver<'_> {
     /// The sink of a document called `owner`. Without the field, `K_SINK` is honoured.
     pub fn read(&self, spec: &mut Fields, owner: &str, namespace: &str) -> Option<Sink> {
         let line = spec.line;
-        let Some(mut sink) = spec.fields("sink") else {
+        let Some(sink) = spec.fields("sink") else {
             let Some(uri) = (self.environment)("K_SINK") else {
                 spec.problem(line, format!("`{}` is missing", spec.name("sink")));
                 return None;
             };
             return checked(spec, line, owner, Url::parse(&uri).map_err(|error| error.to_string()), Tls::default());
         };
+        self.destination(sink, owner, namespace)
+    }
+
+    /// Knative's Destination: a ref, a URI, or a URI relative to a ref.
+    pub fn destination(&self, mut sink: Fields, owner: &str, namespace: &str) -> Option<Sink> {
         let tls = Tls { authorities: authorities(&mut sink), identity: None };
         sink.unsupported("audience", "it needs a cluster's controllers");
         let (line, uri) = (sink.line, sink.text("uri"));
         let service = sink.fields("ref").and_then(|reference| service(reference, namespace));
-        sink.finish();
         let name = service.as_ref().map_or(owner, |(name, _)| name).to_owned();
         let base = service.map(|(name, namespace)| self.address(&name, &namespace));
-        checked(spec, line, &name, joined(base, uri.as_deref()), tls)
+        let checked = checked(&sink, line, &name, joined(base, uri.as_deref()), tls);
+        sink.finish();
+        checked
     }
 
     fn address(&self, name: &str, namespace: &str) -> String {

@@ -11,6 +11,7 @@ fn parse(text: &str) -> Result<Config, Vec<String>> {
         resolve: Some("http://127.0.0.1:3000/{name}".into()),
         ingress_tokens: None,
         secrets: None,
+        api_token: None,
         replica: "r".into(),
         drain: Duration::from_secs(1),
         transactions: crate::log::Transactions::Auto,

@@ -101,6 +101,16 @@ impl Lanes {
         self.mark(key, true);
     }
 
+    /// The heads of stopped lanes may go once more.
+    pub fn restart(&mut self) {
+        for (key, lane) in &mut self.lanes {
+            if matches!(lane.state, State::Stopped(_)) {
+                lane.state = State::Ready;
+                self.ready.push_back(*key);
+            }
+        }
+    }
+
     /// Its head is settled: the next one may go.
     pub fn finish(&mut self, key: LaneKey) {
         self.mark(key, false);
@@ -229,6 +239,8 @@ mod tests {
         lanes.stop(A, "no topic".into());
         assert_eq!(lanes.stopped().collect::<Vec<_>>(), [(DeliveryId(1), "no topic")]);
         assert_eq!(take(&mut lanes), Some(3));
+        lanes.restart();
+        assert_eq!([take(&mut lanes), take(&mut lanes)], [Some(1), None]);
     }
 
     #[test]

@@ -83,11 +83,13 @@ impl<R: Clone> Machine<R> {
             Input::End { slot, next } => self.passed(slot, next),
             Input::Answered { id, verdict } => self.answered(id, verdict, actions),
             Input::Written(ids) => ids.into_iter().for_each(|id| self.written(id)),
+            Input::Taken(id) => self.taken(id),
             Input::NotWritable { id, reason } => self.not_writable(id, reason),
             Input::NotCommitted(slots) => self.each(&slots, |partition| partition.offsets.touch()),
             Input::MetadataMax(bytes_max) => self.policy.metadata_bytes_max = bytes_max,
             Input::Leaving(slots) => self.each(&slots, |partition| partition.leaving = true),
             Input::Gone(slots) => slots.into_iter().for_each(|slot| self.gone(slot, actions)),
+            Input::Retry => self.lanes.restart(),
             Input::Drain => self.draining = true,
             Input::Tick => {}
         }
@@ -284,6 +286,13 @@ impl<R: Clone> Machine<R> {
             partition.offsets.settle_committed(offset);
         }
         self.settle(id);
+    }
+
+    /// Unlike what is written to the log, it is not committed yet.
+    fn taken(&mut self, id: DeliveryId) {
+        if self.end_writing(id).is_some() {
+            self.settle(id);
+        }
     }
 
     fn not_writable(&mut self, id: DeliveryId, reason: String) {

@@ -140,7 +140,9 @@ pub enum Input<R> {
     },
     /// What had to be written is in the log, in one commit with what [`Machine::commits`] told.
     Written(Vec<DeliveryId>),
-    /// The log will never take what had to be written.
+    /// What had to be written was taken by somebody else than the log.
+    Taken(DeliveryId),
+    /// What had to be written will never be.
     NotWritable {
         id: DeliveryId,
         reason: String,
@@ -153,6 +155,8 @@ pub enum Input<R> {
     Leaving(Vec<Slot>),
     /// These partitions are gone.
     Gone(Vec<Slot>),
+    /// A person wants the stopped lanes to go on.
+    Retry,
     /// Nothing is sent any more at all.
     Drain,
     /// Time has passed.

@@ -38,7 +38,8 @@ impl Running<'_> {
         let request = request::request_of(&event, source.delivery.structured, source.reply != Reply::None);
         let (sender, timeout) = (Rc::clone(&self.hop.sender), source.delivery.timeout);
         let abort = self.calls.spawn_local(async move { (id, sender.send(request, timeout).await) });
-        self.under_way.insert(id, Call { abort, record });
+        let trace = if source.reply == Reply::None { String::new() } else { request::traceparent(&event) };
+        self.under_way.insert(id, Call { abort, record, trace });
     }
 
     /// A call has ended. One that was cancelled is under way no more and tells nothing; one that broke has failed.
@@ -60,9 +61,12 @@ impl Running<'_> {
             hop.around.wakes.ask(&hop.source.sink.name, instant);
         }
         let verdict = match (self.caller(&call.record), nest::said(&outcome)) {
-            (Some(caller), Some(said)) => self.answer(id, caller, said, &call.record),
+            (Some(caller), Some(said)) => self.answer(id, caller, said, &call),
             _ => match outcome.meaning(hop.source.reply != Reply::None, now) {
-                Meaning::Reply(events) => self.reply(id, &events, &call.record),
+                Meaning::Reply(mut events) => {
+                    reply::continue_trace(&mut events, &call.trace);
+                    self.reply(id, &events, &call.record)
+                }
                 meaning => meaning.verdict(),
             },
         };
@@ -101,9 +105,10 @@ impl Running<'_> {
         id: DeliveryId,
         caller: Result<Caller, Unreachable>,
         said: Result<Said, Unusable>,
-        record: &Rc<Record>,
+        Call { record, trace, .. }: &Call,
     ) -> Verdict {
-        let Ok(Said { events, values }) = said else { return Verdict::Refused };
+        let Ok(Said { mut events, values }) = said else { return Verdict::Refused };
+        reply::continue_trace(&mut events, trace);
         let policy = &self.hop.source.reply;
         let mut records = match reply::records_of(policy, if *policy == Reply::None { &[] } else { &events }) {
             Ok(records) => records,
@@ -142,7 +147,10 @@ impl Running<'_> {
                 let otherwise = self.hop.dead_letter_topic.is_some().then_some(letter);
                 self.push(id, vec![caller.failure(&self.reason)], record, Content::Failure { otherwise });
             }
-            _ => self.push(id, vec![letter], record, Content::DeadLetter),
+            _ => match &self.hop.dead_letter_sender {
+                Some(sender) => self.post(sender, id, record),
+                None => self.push(id, vec![letter], record, Content::DeadLetter),
+            },
         }
     }
 
@@ -155,7 +163,7 @@ impl Running<'_> {
         add(&metrics.settled, 1);
         metrics.last_delivery_s.set(now_ms / 1_000);
         if let Some(timestamp_ms) = record.timestamp_ms {
-            metrics.settled_after(now_ms.saturating_sub(timestamp_ms));
+            metrics.settling.observe(now_ms.saturating_sub(timestamp_ms));
         }
     }
 

@@ -63,7 +63,8 @@ impl Running<'_> {
     }
 
     pub(super) fn close_when_quiet(&mut self) {
-        let quiet = self.machine.in_flight() == 0 && self.settling.is_idle() && !self.machine.is_dirty();
+        let calls = self.machine.in_flight() + self.letters.len();
+        let quiet = calls == 0 && self.settling.is_idle() && !self.machine.is_dirty();
         if let Some(stopping) = self.stopping.as_mut().filter(|stopping| !stopping.closed)
             && (quiet || Instant::now() >= stopping.deadline)
         {

@@ -1,15 +1,17 @@
 //! The hop of one source: what its feed, its sink and its log tell goes into the dispatch machine, and what the machine says is
 //! done. One task owns all of it, so that there are no locks.
 
+mod arrive;
 mod deliver;
 mod leave;
+mod letters;
 mod names;
 mod refused;
 mod settle;
 mod state;
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::RandomState;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,19 +23,22 @@ use crate::answer::Outcome;
 use crate::clock::Clock;
 use crate::config::Source;
 use crate::dead_letter::Reason;
-use crate::dispatch::{Action, DeliveryId, Input, METADATA_BYTES_MAX, Machine, Policy};
+use crate::dispatch::{Action, DeliveryId, Input, Look, METADATA_BYTES_MAX, Machine, Policy};
 use crate::http::Sender;
-use crate::log::{Alarm, Control, Feed, Group, Happening, Log, Record};
-use crate::metrics::{Metrics, add};
+use crate::letters::Post;
+use crate::log::{Control, Feed, Group, Happening, Log, Record};
+use crate::metrics::Metrics;
 use crate::wakes::Wakes;
-use crate::{nest, request};
 
 use leave::{Leaving, Stopping};
+use letters::Posted;
 use names::Partitions;
 use settle::Settling;
 pub use state::{PartitionState, State};
 
 const HANDFUL: usize = 32;
+/// How long a source that lost its log waits before it joins again.
+const REJOIN_DELAY: Duration = Duration::from_secs(1);
 
 /// What a hop needs from the rest of the bridge.
 #[derive(Clone)]
@@ -45,13 +50,21 @@ pub struct Surroundings {
     pub drain: Duration,
 }
 
-/// Asks a running hop for its state.
-pub type Question = oneshot::Sender<State>;
+/// What a running hop is asked.
+#[derive(Debug)]
+pub enum Question {
+    State(oneshot::Sender<State>),
+    /// Let the stopped lanes try again, and say how many there were.
+    Retry(oneshot::Sender<usize>),
+}
 
 /// What a hop is, while its member of the group comes and goes.
 pub struct Hop {
     pub source: Rc<Source>,
     pub dead_letter_topic: Option<String>,
+    /// Where dead letters are called for, instead of a topic.
+    pub dead_letter_sender: Option<Rc<Sender>>,
+    pub post: Post,
     pub sender: Rc<Sender>,
     pub metrics: Rc<Metrics>,
     pub around: Surroundings,
@@ -78,18 +91,36 @@ impl Hop {
                 Ended::Stopped => return,
                 Ended::Lost(_) if *stop.borrow() => return,
                 Ended::Lost(reason) => {
-                    tracing::error!(source = name, reason, "the source lost its log and joins again")
+                    tracing::error!(source = name, reason, "the source lost its log and joins again");
+                    self.be_away(&reason, &mut questions, &mut stop).await;
                 }
             }
+        }
+    }
+
+    /// Waits before it joins again, and tells who asks meanwhile what is wrong.
+    async fn be_away(
+        &self,
+        reason: &str,
+        questions: &mut mpsc::UnboundedReceiver<Question>,
+        stop: &mut watch::Receiver<bool>,
+    ) {
+        let over = tokio::time::sleep(REJOIN_DELAY);
+        tokio::pin!(over);
+        loop {
             tokio::select! {
-                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                () = &mut over => return,
                 _ = stop.wait_for(|stop| *stop) => return,
+                Some(question) = questions.recv() => match question {
+                    Question::State(answer) => drop(answer.send(self.away_state(reason))),
+                    Question::Retry(answer) => drop(answer.send(0)),
+                },
             }
         }
     }
 
     fn group(&self) -> Group {
-        let topics: Vec<&str> = self.source.topics.iter().map(String::as_str).collect();
+        let topics: Vec<&str> = self.post.topics().into_iter().collect();
         let source = &self.source;
         let mut group = Group::new(&source.name, &source.group, &topics, &self.around.replica, source.initial);
         group.waiting_max = 500;
@@ -125,12 +156,16 @@ struct Running<'a> {
     actions: Vec<Action<Rc<Record>>>,
     calls: JoinSet<(DeliveryId, Outcome)>,
     under_way: HashMap<DeliveryId, Call>,
+    /// Dead letters on their way to a sink.
+    letters: JoinSet<Posted>,
     settling: Settling,
     leaving: Option<Leaving>,
     stopping: Option<Stopping>,
     /// Why reading is in trouble, by topic or partition.
     alarms: BTreeMap<String, String>,
     lost: Option<String>,
+    /// Milliseconds of the steady clock.
+    waking_since: Option<u64>,
     /// Of the answer that the machine hears right now: a dead letter tells it.
     reason: Reason,
     assigned: bool,
@@ -139,6 +174,8 @@ struct Running<'a> {
 struct Call {
     abort: AbortHandle,
     record: Rc<Record>,
+    /// Goes on in the reply; empty where replies are not used.
+    trace: String,
 }
 
 /// What the loop wakes up for.
@@ -146,6 +183,7 @@ enum Event {
     Happening(Option<Happening>),
     Landed(Result<(DeliveryId, Outcome), JoinError>),
     Settled(Result<(), crate::log::Error>),
+    Posted(Posted),
     Question(Question),
     Stop,
     Time,
@@ -162,11 +200,13 @@ impl<'a> Running<'a> {
             actions: Vec::new(),
             calls: JoinSet::new(),
             under_way: HashMap::new(),
+            letters: JoinSet::new(),
             settling: Settling::default(),
             leaving: None,
             stopping: None,
             alarms: BTreeMap::new(),
             lost: None,
+            waking_since: None,
             reason: Reason::default(),
             assigned: false,
             hop,
@@ -190,7 +230,9 @@ impl<'a> Running<'a> {
                     self.land_the_others();
                 }
                 Event::Settled(result) => self.settled(result),
-                Event::Question(question) => drop(question.send(self.state())),
+                Event::Posted(posted) => self.posted(posted),
+                Event::Question(Question::State(answer)) => drop(answer.send(self.state())),
+                Event::Question(Question::Retry(answer)) => drop(answer.send(self.retry())),
                 Event::Stop => self.begin_stop(),
                 Event::Time => self.step(Input::Tick),
             }
@@ -212,12 +254,13 @@ impl<'a> Running<'a> {
         let due = self.next_due();
         let wants_records = self.wants_records();
         let is_stopping = self.stopping.is_some();
-        let Running { feed, calls, settling, hop, .. } = self;
+        let Running { feed, calls, letters, settling, hop, .. } = self;
         let happening = async { if wants_records { feed.next().await } else { feed.next_urgent().await } };
         tokio::select! {
             happening = happening => Event::Happening(happening),
             Some(joined) = calls.join_next() => Event::Landed(joined),
             result = settling.result() => Event::Settled(result),
+            Some(Ok(posted)) = letters.join_next() => Event::Posted(posted),
             Some(question) = questions.recv() => Event::Question(question),
             _ = stop.wait_for(|stop| *stop), if !is_stopping => Event::Stop,
             () = due.wait(&hop.around.clock) => Event::Time,
@@ -261,58 +304,31 @@ impl<'a> Running<'a> {
         Due { steady: retry, instant: [deadline, stop, self.settling.due()].into_iter().flatten().min() }
     }
 
-    async fn happened(&mut self, happening: Happening) {
-        match happening {
-            Happening::Record(record) => self.record(record),
-            Happening::End { partition, next } => {
-                let slot = self.partitions.slot(&partition);
-                self.step(Input::End { slot, next });
-            }
-            Happening::Assigned(positions) => {
-                add(&self.hop.metrics.rebalances, positions.len());
-                self.assigned = true;
-                for position in positions {
-                    self.alarms.remove(&position.partition.to_string());
-                    self.alarms.remove(&*position.partition.topic);
-                    let slot = self.partitions.slot(&position.partition);
-                    self.step(Input::Assigned { slot, next: position.next, metadata: position.metadata });
-                }
-            }
-            Happening::Revoked(revoked) => self.revoked(revoked).await,
-            Happening::Alarm(alarm) => self.alarm(alarm),
-        }
+    fn retry(&mut self) -> usize {
+        let stopped = self.machine.stopped().len();
+        self.step(Input::Retry);
+        stopped
     }
 
-    fn record(&mut self, record: Record) {
-        let (slot, offset) = (self.partitions.slot(&record.partition), record.offset);
-        add(&self.hop.metrics.records, 1);
-        let source = &self.hop.source;
-        if !source.filter.accepts_all() && !source.filter.accepts(&request::event_of(source, &record)) {
-            add(&self.hop.metrics.skipped, 1);
-            return self.step(Input::Skipped { slot, offset });
-        }
-        let key = record.key.as_ref().map(|key| self.hasher.hash_one(key));
-        let awaited = matches!(nest::caller(&record.headers, &source.answer_topics), Some(Ok(_)));
-        let bytes = record.size();
-        self.step(Input::Record { slot, offset, key, bytes, awaited, record: Rc::new(record) });
-    }
-
-    fn alarm(&mut self, alarm: Alarm) {
-        tracing::error!(source = self.hop.source.name, "{alarm}");
-        let text = alarm.to_string();
-        match alarm {
-            Alarm::OutOfRange { partition, .. } => drop(self.alarms.insert(partition.to_string(), text)),
-            Alarm::Topic { topic, .. } => drop(self.alarms.insert(topic, text)),
-            Alarm::Unavailable(_) => drop(self.alarms.insert("log".into(), text)),
-            Alarm::Cleared => drop(self.alarms.remove("log")),
-            Alarm::Fatal(reason) => self.lost = Some(reason),
+    /// How long a sink takes to wake up is only known when it has.
+    fn time_waking(&mut self, now: u64) {
+        match (self.machine.gate(), self.waking_since) {
+            (Look::Waking, None) => self.waking_since = Some(now),
+            (Look::Open, Some(since)) => {
+                self.hop.metrics.waking.observe(now.saturating_sub(since) as i64);
+                self.waking_since = None;
+            }
+            (Look::Failing | Look::Paused, Some(_)) => self.waking_since = None,
+            _ => {}
         }
     }
 
     /// One step of the machine, and what it says.
     fn step(&mut self, input: Input<Rc<Record>>) {
         let mut actions = std::mem::take(&mut self.actions);
-        self.machine.step(self.hop.around.clock.steady(), input, &mut actions);
+        let now = self.hop.around.clock.steady();
+        self.machine.step(now, input, &mut actions);
+        self.time_waking(now);
         for action in actions.drain(..) {
             self.act(action);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Running;
+use super::{Hop, Running};
 use crate::dispatch::Look;
 
 /// The state of one source.
@@ -61,6 +61,31 @@ impl State {
             format!("{}/{} at offset {} is stopped: {}", lane.topic, lane.partition, lane.offset, lane.reason)
         }));
         complaints
+    }
+}
+
+impl Hop {
+    /// A source without a log.
+    pub(super) fn away_state(&self, reason: &str) -> State {
+        let (source, metrics) = (&self.source, &self.metrics);
+        State {
+            source: source.name.clone(),
+            group: source.group.clone(),
+            sink: source.sink.to_string(),
+            transactional: true,
+            assigned: false,
+            gate: "open",
+            in_flight: 0,
+            lanes: 0,
+            buffered_records: 0,
+            buffered_bytes: 0,
+            attempts: metrics.attempts(),
+            settled: metrics.settled.get(),
+            dead_letters: metrics.dead_letters.get(),
+            partitions: Vec::new(),
+            stopped_lanes: Vec::new(),
+            alarms: BTreeMap::from([("log".into(), format!("the log is lost and joined again: {reason}"))]),
+        }
     }
 }
 

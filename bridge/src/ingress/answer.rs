@@ -1,10 +1,11 @@
 //! What the ingress answers: 202, or a problem document (RFC 9457) that names what is wrong.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
-use serde_json::json;
+
+use crate::problem;
 
 /// Why a push is not written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,16 +59,7 @@ impl Refusal {
     }
 
     pub(super) fn into_response(self) -> Response<Full<Bytes>> {
-        let status = self.status();
-        let problem = json!({
-            "type": "about:blank",
-            "title": status.canonical_reason(),
-            "status": status.as_u16(),
-            "detail": self.to_string(),
-        });
-        let mut response = Response::new(Full::from(problem.to_string()));
-        *response.status_mut() = status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let mut response = problem::response(self.status(), &self.to_string());
         if let Some((name, value)) = self.header() {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         }

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
 use subtle::ConstantTimeEq as _;
 
 use super::answer::Refusal;
+use crate::token::bearer;
 
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
@@ -79,14 +79,10 @@ fn read(folder: &Path) -> std::io::Result<Vec<Arrow>> {
     Ok(arrows)
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| !token.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::header::AUTHORIZATION;
 
     fn headers(authorization: &str) -> HeaderMap {
         HeaderMap::from_iter([(AUTHORIZATION, authorization.parse().unwrap())])

@@ -13,6 +13,7 @@ mod types;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use queue::Feed;
 pub use types::*;
@@ -135,6 +136,22 @@ impl Log {
         match &self.0 {
             Opened::Kafka(cluster) => cluster.read(partition, from, limit).await,
             Opened::Embedded(store) => store.read(partition, from, limit).await,
+        }
+    }
+
+    /// Hands the records of a partition from offset `from` on to `take`, outside of any group, until it answers `false`, its end
+    /// is reached or `limit` has passed. What `take` gathers stands in `gathered`.
+    pub async fn scan<T: Send + 'static>(
+        &self,
+        partition: Partition,
+        from: i64,
+        limit: Duration,
+        gathered: T,
+        take: impl FnMut(&mut T, Record) -> bool + Send + 'static,
+    ) -> Result<Scanned<T>, Error> {
+        match &self.0 {
+            Opened::Kafka(cluster) => cluster.scan(partition, from, limit, gathered, take).await,
+            Opened::Embedded(store) => store.scan(partition, from, limit, gathered, take).await,
         }
     }
 }

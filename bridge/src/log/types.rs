@@ -252,6 +252,16 @@ pub struct Rights {
     pub groups: BTreeMap<String, BTreeSet<Right>>,
 }
 
+/// How far a look into a partition came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scanned<T> {
+    pub gathered: T,
+    /// The offset to go on from.
+    pub next: i64,
+    /// The partition had no more records.
+    pub ended: bool,
+}
+
 /// Why the log did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

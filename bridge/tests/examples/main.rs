@@ -91,6 +91,11 @@ fn key_order() {
 }
 
 #[test]
+fn dead_letters_and_redrive() {
+    run("dead-letters-and-redrive");
+}
+
+#[test]
 fn nestjs() {
     run_on_kafka("nestjs");
 }

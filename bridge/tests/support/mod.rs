@@ -186,6 +186,7 @@ impl House {
             resolve: None,
             ingress_tokens: None,
             secrets: None,
+            api_token: None,
             replica: "test".into(),
             drain,
             transactions: bridge::log::Transactions::Auto,
@@ -204,6 +205,10 @@ impl House {
         let bridge = Bridge::start(self.log.clone(), config);
         wait("an answer", || bridge.try_get("/health/live"));
         bridge
+    }
+
+    pub fn create(&self, topic: bridge::log::NewTopic) {
+        self.runtime.block_on(self.log.create_topics(vec![topic])).unwrap();
     }
 
     pub fn write(&self, records: Vec<NewRecord>) {

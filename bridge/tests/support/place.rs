@@ -21,6 +21,7 @@ pub struct Place {
     /// The name of the topic that is read; those of replies and dead letters begin with it.
     pub name: String,
     pub transactions: Transactions,
+    pub api_token: Option<std::path::PathBuf>,
 }
 
 impl Place {
@@ -30,7 +31,8 @@ impl Place {
         let name = format!("in-{}", uuid::Uuid::new_v4().simple());
         let properties = BTreeMap::from([("bootstrap.servers".to_owned(), servers.to_owned())]);
         let log = Log::kafka(properties, &name).unwrap();
-        let place = Place { servers: servers.into(), log, runtime, name, transactions: Transactions::Auto };
+        let (transactions, api_token) = (Transactions::Auto, None);
+        let place = Place { servers: servers.into(), log, runtime, name, transactions, api_token };
         for topic in [place.name.clone(), place.out(), place.dead()] {
             place.create(&topic, 3, 8 << 20);
         }
@@ -75,6 +77,7 @@ impl Place {
             resolve: None,
             ingress_tokens: None,
             secrets: None,
+            api_token: self.api_token.clone(),
             replica: replica.into(),
             drain: Duration::from_secs(3),
             transactions: self.transactions,

@@ -19,11 +19,14 @@ use rusqlite::Connection;
 
 use super::Feed;
 use super::queue::Queue;
-use super::types::{Commit, Error, Group, NewRecord, NewTopic, Partition, Record, Span};
+use super::types::{Commit, Error, Group, NewRecord, NewTopic, Partition, Record, Scanned, Span};
 use writer::Writer;
 
 /// How long a predecessor may take to leave.
 const LOCK_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Records that one look takes.
+const HANDFUL: usize = 256;
 
 /// An opened file.
 pub(super) struct Store {
@@ -152,6 +155,38 @@ impl Store {
             Ok(records)
         };
         self.ask(ask).await
+    }
+
+    pub(super) async fn scan<T: Send + 'static>(
+        self: &Arc<Self>,
+        partition: Partition,
+        from: i64,
+        limit: Duration,
+        gathered: T,
+        mut take: impl FnMut(&mut T, Record) -> bool + Send + 'static,
+    ) -> Result<Scanned<T>, Error> {
+        let (deadline, mut scanned) = (Instant::now() + limit, Scanned { gathered, next: from, ended: false });
+        let store = Arc::clone(self);
+        let scan = move || {
+            let mut wanted = true;
+            while wanted && !scanned.ended && Instant::now() < deadline {
+                // A handful at a time: others have questions too.
+                let file = store.asking.lock().expect("no asker panics");
+                let Some(held) = sql::partition(&file, &partition)? else {
+                    scanned.ended = true;
+                    break;
+                };
+                let mut found = 0;
+                scanned.next = sql::read(&file, &held, scanned.next, HANDFUL, |record| {
+                    found += 1;
+                    wanted = take(&mut scanned.gathered, record);
+                    wanted && Instant::now() < deadline
+                })?;
+                scanned.ended = found == 0;
+            }
+            Ok(scanned)
+        };
+        tokio::task::spawn_blocking(scan).await.map_err(|_| Error::Closed)?
     }
 
     /// Asks on a thread that may block.

@@ -18,7 +18,7 @@ use super::client::{Client, Properties};
 use super::raw::{Events, Polled};
 use super::reach::Reach;
 use super::{failure, positions, rights};
-use crate::log::{Commit, Error, NewTopic, Partition, Record, Rights, Span};
+use crate::log::{Commit, Error, NewTopic, Partition, Record, Rights, Scanned, Span};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_secs(1);
@@ -108,7 +108,28 @@ impl Admin {
     }
 
     pub(super) async fn read(&self, partition: Partition, from: i64, limit: usize) -> Result<Vec<Record>, Error> {
-        self.ask(NO_GROUP, move |consumer| read(consumer, &partition, from, limit)).await
+        let take = move |records: &mut Vec<Record>, record| {
+            records.push(record);
+            records.len() < limit
+        };
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let Scanned { gathered, next, ended } = self.scan(partition, from, TIMEOUT, Vec::new(), take).await?;
+        let complete = ended || gathered.len() == limit;
+        if complete { Ok(gathered) } else { Err(Error::Unavailable(format!("it was read to {next} only, in time"))) }
+    }
+
+    pub(super) async fn scan<T: Send + 'static>(
+        &self,
+        partition: Partition,
+        from: i64,
+        limit: Duration,
+        gathered: T,
+        take: impl FnMut(&mut T, Record) -> bool + Send + 'static,
+    ) -> Result<Scanned<T>, Error> {
+        let scanned = Scanned { gathered, next: from, ended: false };
+        self.ask(NO_GROUP, move |consumer| scan(consumer, &partition, limit, scanned, take)).await
     }
 
     async fn ask<T: Send + 'static>(
@@ -158,32 +179,37 @@ fn asked<'a>(topic: &'a NewTopic, retention_ms: &'a Option<String>) -> Asked<'a>
     }
 }
 
-fn read(
+fn scan<T>(
     consumer: &BaseConsumer<Client>,
     partition: &Partition,
-    from: i64,
-    limit: usize,
-) -> Result<Vec<Record>, KafkaError> {
+    limit: Duration,
+    mut scanned: Scanned<T>,
+    mut take: impl FnMut(&mut T, Record) -> bool,
+) -> Result<Scanned<T>, KafkaError> {
     let mut list = TopicPartitionList::new();
-    list.add_partition_offset(&partition.topic, partition.number, Offset::Offset(from))?;
+    list.add_partition_offset(&partition.topic, partition.number, Offset::Offset(scanned.next))?;
     consumer.assign(&list)?;
-    let mut records = Vec::new();
-    let mut events = Events::of(consumer);
-    let deadline = Instant::now() + TIMEOUT;
-    while records.len() < limit {
+    let (mut events, mut heard) = (Events::of(consumer), false);
+    let deadline = Instant::now() + limit;
+    loop {
         match events.poll(Duration::from_millis(100)) {
-            Polled::Record(record) => records.push(record),
-            Polled::End { .. } => break,
+            Polled::Record(record) => {
+                (scanned.next, heard) = (record.offset + 1, true);
+                if !take(&mut scanned.gathered, record) {
+                    return Ok(scanned);
+                }
+            }
+            Polled::End { next, .. } => return Ok(Scanned { next, ended: true, ..scanned }),
             Polled::Trouble(trouble) if trouble.place.is_some() => {
                 return Err(KafkaError::MessageConsumption(trouble.code));
             }
-            _ if Instant::now() > deadline => {
-                return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
-            }
             _ => {}
         }
+        if Instant::now() > deadline {
+            let silence = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
+            return if heard { Ok(scanned) } else { Err(silence) };
+        }
     }
-    Ok(records)
 }
 
 fn is_unknown(error: &KafkaError) -> bool {

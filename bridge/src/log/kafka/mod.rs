@@ -16,12 +16,13 @@ mod writer;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::Feed;
 use super::queue::Queue;
-use super::types::{Commit, Error, Group, NewRecord, NewTopic, Partition, Record, Rights, Span, Transactions};
+use super::types::{Commit, Error, Group, NewRecord, NewTopic, Partition, Record, Rights, Scanned, Span, Transactions};
 use admin::Admin;
 use client::{Client, Properties};
 pub use client::{check_properties, check_property};
@@ -125,6 +126,17 @@ impl Cluster {
 
     pub(super) async fn read(&self, partition: Partition, from: i64, limit: usize) -> Result<Vec<Record>, Error> {
         self.admin.read(partition, from, limit).await
+    }
+
+    pub(super) async fn scan<T: Send + 'static>(
+        &self,
+        partition: Partition,
+        from: i64,
+        limit: Duration,
+        gathered: T,
+        take: impl FnMut(&mut T, Record) -> bool + Send + 'static,
+    ) -> Result<Scanned<T>, Error> {
+        self.admin.scan(partition, from, limit, gathered, take).await
     }
 }
 

@@ -136,6 +136,8 @@ impl Reader {
         if partitions.is_empty() {
             // A member that joins a running group gets nothing at first, and must say that it is content.
             let _ = self.member.consumer.incremental_assign(&TopicPartitionList::new());
+            // Its owner must hear it too: having no partition is no reason to be unready.
+            self.member.queue.push_urgent(Happening::Assigned(Vec::new()));
             return;
         }
         let Some(positions) = self.positions(&partitions) else { return };

@@ -1,0 +1,93 @@
+//! Dead letters that are called for: the event goes to the source's own dead letter sink over HTTP, with the reason beside it, and its
+//! record is settled when that sink has taken it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::Running;
+use crate::answer::{Meaning, Outcome};
+use crate::clock::Clock;
+use crate::dead_letter;
+use crate::dispatch::{DeliveryId, Input, Retry};
+use crate::http::Sender;
+use crate::log::Record;
+use crate::metrics::add;
+use crate::request::{self, Request};
+
+/// Retries that a dead letter has when its source goes on for ever: somebody must hear of a sink that takes none.
+const RETRIES_MAX: u32 = 10;
+
+/// A dead letter that was taken, or why it was not.
+pub(super) struct Posted {
+    id: DeliveryId,
+    record: Rc<Record>,
+    outcome: Result<(), String>,
+}
+
+impl Running<'_> {
+    /// Calls the dead letter sink until it has taken the letter or will not.
+    pub(super) fn post(&mut self, sender: &Rc<Sender>, id: DeliveryId, record: &Rc<Record>) {
+        let (source, clock) = (&self.hop.source, self.hop.around.clock.clone());
+        let mut event = request::event_of(source, record);
+        event.extensions.extend(dead_letter::extensions(source, &self.reason));
+        let request = request::request_of(&event, source.delivery.structured, false);
+        let mut retry = source.delivery.retry.clone();
+        retry.retries_max = Some(retry.retries_max.unwrap_or(RETRIES_MAX).min(RETRIES_MAX));
+        let (sender, record, timeout) = (Rc::clone(sender), Rc::clone(record), source.delivery.timeout);
+        self.letters.spawn_local(async move {
+            let outcome = call(&sender, &request, timeout, &retry, &clock).await;
+            Posted { id, record, outcome }
+        });
+    }
+
+    pub(super) fn posted(&mut self, Posted { id, record, outcome }: Posted) {
+        // Its partition may have gone meanwhile: another bridge calls again.
+        if !self.machine.is_writing(id) {
+            return;
+        }
+        match outcome {
+            Ok(()) => {
+                add(&self.hop.metrics.dead_letters, 1);
+                let (partition, offset) = (record.partition.to_string(), record.offset);
+                tracing::warn!(source = self.hop.source.name, partition, offset, "a dead letter was taken by its sink");
+                self.step(Input::Taken(id));
+            }
+            Err(reason) => {
+                add(&self.hop.metrics.dead_letter_failures, 1);
+                let reason = format!("the dead letter sink: {reason}");
+                self.tell_stop(&record, &reason);
+                self.step(Input::NotWritable { id, reason });
+            }
+        }
+    }
+}
+
+async fn call(
+    sender: &Sender,
+    request: &Request,
+    timeout: Duration,
+    retry: &Retry,
+    clock: &Clock,
+) -> Result<(), String> {
+    let mut attempts = 0;
+    loop {
+        let outcome = sender.send(request.clone(), timeout).await;
+        let retry_after = match outcome.meaning(false, clock.now()) {
+            Meaning::Settled | Meaning::Reply(_) => return Ok(()),
+            Meaning::Refused | Meaning::Unauthorized => return Err(told(&outcome)),
+            Meaning::Failed { retry_after, .. } => retry_after,
+            Meaning::Silent => None,
+        };
+        attempts += 1;
+        let delay = retry.delay(attempts, retry_after, fastrand::f64()).ok_or_else(|| told(&outcome))?;
+        clock.sleep_until_steady(clock.steady() + delay).await;
+    }
+}
+
+/// What a person hears. A body is none of a log's business.
+fn told(outcome: &Outcome) -> String {
+    match outcome.code() {
+        0 => format!("it could not be called ({})", outcome.label()),
+        code => format!("it answered {code}"),
+    }
+}
