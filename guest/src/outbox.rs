@@ -252,7 +252,7 @@ async fn send(function: &str, subjects: &[Subject], wake_at_ms: Option<i64>, tim
     let events = subjects.iter().flat_map(|subject| subject.events.iter().map(|(_, event)| event.as_str()));
     let mut request = http::post(url)
         .header("content-type", event::BATCH_JSON)
-        .header("authorization", &format!("Bearer {}", variable("push_token").await?))
+        .header("authorization", &format!("Bearer {}", first(&variable("push_token").await?)))
         .body(batch(events))
         .timeout_ms(timeout_ms);
     if let Some(at_ms) = wake_at_ms {
@@ -264,6 +264,11 @@ async fn send(function: &str, subjects: &[Subject], wake_at_ms: Option<i64>, tim
     }
     let detail = format!("the bridge answered {} to a push", response.status);
     Err(Problem::new(Code::ProviderUnavailable, detail))
+}
+
+/// While a token is rotated the variable holds two, with a comma between them: the first is shown, as the bridge does.
+fn first(tokens: &str) -> &str {
+    tokens.split(',').map(str::trim).find(|token| !token.is_empty()).unwrap_or_default()
 }
 
 /// Lets go of the lease, and forgets the events that the bridge has. The subjects that have more come back.
@@ -313,6 +318,15 @@ mod tests {
         let facts = [fact("z"), fact("a"), fact("z")];
         let subjects: Vec<_> = by_subject(&facts).into_iter().collect();
         assert_eq!(subjects, [("a", vec![1]), ("z", vec![0, 2])]);
+    }
+
+    // promise: BRIDGE: two tokens are valid while one is rotated
+    #[test]
+    fn the_first_of_two_push_tokens_is_shown() {
+        for tokens in ["new", "new,old", " new , old", ",new"] {
+            assert_eq!(first(tokens), "new", "{tokens}");
+        }
+        assert_eq!(first(""), "");
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
-use spin_sdk::pg::{self, DbValue, ParameterValue, PgError, QueryError};
+use spin_sdk::pg::{self, Certificate, DbValue, OpenOptions, ParameterValue, PgError, QueryError};
 
 use super::Purpose;
 use super::value::{Row, Value};
 use crate::problem::{Code, Problem};
+use crate::variables::variable;
 
 pub struct Connection(pg::Connection);
 
@@ -24,7 +25,10 @@ impl Connection {
     /// Spin's pool recycles connections without a rollback: what a dead instance left open would be read by us and
     /// committed with ours. So every unit of work begins with `ROLLBACK`, before it even reads.
     pub async fn open(schema: &str, database_url: &str) -> Result<Self, Problem> {
-        let connection = pg::Connection::open(address(schema, database_url)).await.map_err(problem)?;
+        let root = variable("database_ca").await?;
+        let options = OpenOptions { ca_root: (!root.is_empty()).then_some(Certificate::Text(root)) };
+        let address = address(schema, database_url);
+        let connection = pg::Connection::open_with_options(address, options).await.map_err(problem)?;
         let connection = Connection(connection);
         connection.execute("ROLLBACK", &[]).await?;
         Ok(connection)
