@@ -6,7 +6,7 @@
 #
 #   FOLDER/roles.sql       one role and one schema for each function, for PostgreSQL's owner
 #   FOLDER/secrets.yaml    values of the chart with secrets.kind: plain
-#   FOLDER/{function}.json one secret for each function, as a store of External Secrets takes it
+#   FOLDER/{function}.json one secret for each function, and bridge.json, as a store of External Secrets takes it
 set -euo pipefail
 folder=${1:?the folder}
 tail=${2:?what follows the @ of a database URL}
@@ -44,5 +44,8 @@ for function in admin core cron mailer payment webhook; do
   { echo "    $function:"; sed -E 's/^([^ ]+) (.*)$/      \1: "\2"/' <<<"$keys"; } >>"$yaml"
   sed -E 's/^([^ ]+) (.*)$/  "\1": "\2"/' <<<"$keys" | sed '$!s/$/,/' | { echo '{'; cat; echo '}'; } >"$folder/$function.json"
 done
+api=$(random)
+printf '    bridge:\n      api-token: "%s"\n' "$api" >>"$yaml"
+printf '{\n  "api-token": "%s"\n}\n' "$api" >"$folder/bridge.json"
 mv "$yaml" "$folder/secrets.yaml"
 echo "$folder: roles.sql, secrets.yaml, and a .json for each function"

@@ -58,7 +58,7 @@ fn secrets_are_those_of_the_chart(folder: &std::path::Path, programs: &std::path
         &[&["template", "till", "knative/till"][..], &values].concat(),
     );
     assert!(output.status.success(), "{}", chart_tests::programs::told(&output));
-    assert_eq!(String::from_utf8_lossy(&output.stdout).matches("kind: Secret").count(), 6);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).matches("kind: Secret").count(), 7);
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn marked() -> Value {
             .collect::<serde_json::Map<_, _>>()
             .into()
     };
-    json!({"admin": keys(&[], "admin"), "core": keys(&[], "core"), "cron": keys(&[], "cron"),
+    json!({"bridge": {"api-token": "MARKED-api"}, "admin": keys(&[], "admin"), "core": keys(&[], "core"), "cron": keys(&[], "cron"),
         "mailer": keys(&["mail-api-key"], "mailer"), "payment": keys(&["chain-url", "xpub"], "payment"),
         "webhook": keys(&[], "webhook")})
 }
@@ -88,7 +88,7 @@ fn a_secret_stands_in_its_secret_and_nowhere_else() {
         let changes = ["secrets.kind=\"plain\"".to_owned(), format!("secrets.values={}", marked())];
         let objects = chart.render(&changes).expect("it renders");
         let secrets: Vec<_> = of_kind(&objects, "", "Secret").collect();
-        assert_eq!(secrets.len(), 6, "one for each function");
+        assert_eq!(secrets.len(), 7, "one for each function, and the bridge's");
         for secret in secrets {
             let name = text(secret, "/metadata/name").trim_start_matches("till-");
             assert_eq!(secret["stringData"], marked()[name], "{name}");

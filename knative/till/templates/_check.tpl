@@ -37,8 +37,11 @@
     {{- end -}}
   {{- end -}}
 {{- end -}}
+{{- if and (eq .Values.secrets.kind "plain") (not (dig "bridge" "api-token" "" .Values.secrets.values)) -}}
+  {{- $wrong = append $wrong "secrets.values.bridge.api-token: say it, or let somebody else make the Secret (secrets.kind: existing)" -}}
+{{- end -}}
 {{- range $name, $_ := .Values.secrets.values -}}
-  {{- if not (hasKey $root.Values.functions $name) }}{{ $wrong = append $wrong (printf "secrets.values.%s: there is no such function" $name) }}{{ end -}}
+  {{- if not (or (eq $name "bridge") (hasKey $root.Values.functions $name)) }}{{ $wrong = append $wrong (printf "secrets.values.%s: there is no such function" $name) }}{{ end -}}
 {{- end -}}
 {{- with $wrong }}{{ fail (printf "\n\nThese values do not do:\n  - %s\n" (join "\n  - " .)) }}{{ end -}}
 {{- end }}
