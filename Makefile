@@ -15,7 +15,7 @@ TILL := target/debug/till
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 export KAFKA_REPLICATION
 
-.PHONY: help up demo test clean promises bench cost build components machine anvil
+.PHONY: help up demo test clean promises bench soak cost build components machine anvil
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -44,6 +44,10 @@ bench: machine components ## what it costs, as a table and as JSON (target/bench
 
 cost: ## what an idle month and a busy day cost, from what make bench measured
 	@cargo run --quiet -p chart-tests --bin cost
+
+SECONDS_OF_SOAK ?= 3600
+soak: machine ## the bridge under fire for SECONDS_OF_SOAK (3600): kills, cuts, storms, a full disk; ends with a report
+	@SOAK_SECONDS=$(SECONDS_OF_SOAK) cargo test -p bridge --test fire -- --ignored --nocapture soak
 
 build: machine components
 	@echo "building till, till-bridge and till-host (the first time takes some minutes)"

@@ -20,8 +20,12 @@ pub enum Fault {
     SinkTricks,
     /// One more bridge comes and goes.
     ComeAndGo,
+    /// Nothing can be written to the topic of dead letters, until a person heals it and starts the bridges again.
+    RefuseDeadLetters,
     /// Bridges come and go while the sink is slow.
     Storm,
+    /// The brokers have no room left, and most likely end.
+    FullDisk,
 }
 
 /// Each of them once takes half a minute.
@@ -37,7 +41,7 @@ pub const SHORT: [Fault; 9] = [
     Fault::ComeAndGo,
 ];
 
-pub const LONG: [Fault; 11] = [
+pub const LONG: [Fault; 13] = [
     Fault::KillBridge,
     Fault::FreezeBridge,
     Fault::LoseBridge,
@@ -48,7 +52,9 @@ pub const LONG: [Fault; 11] = [
     Fault::SwallowConnections,
     Fault::SinkTricks,
     Fault::ComeAndGo,
+    Fault::RefuseDeadLetters,
     Fault::Storm,
+    Fault::FullDisk,
 ];
 
 const FREEZE: Duration = Duration::from_secs(3);
@@ -75,7 +81,8 @@ impl World {
             Fault::KillBroker => {
                 let broker = self.chance.usize(..self.cluster.proxies.len());
                 self.cluster.kill(broker);
-                self.a_while(1_500);
+                // The others do its work meanwhile.
+                self.wait_for_progress();
                 self.cluster.revive();
             }
             Fault::CutConnections => {
@@ -100,6 +107,15 @@ impl World {
                 self.sink.play_tricks(0);
             }
             Fault::ComeAndGo => self.come_and_go(2_000),
+            Fault::RefuseDeadLetters => self.refuse_dead_letters(),
+            Fault::FullDisk => {
+                if let Some(disk) = &self.disk {
+                    disk.fill();
+                    std::thread::sleep(Duration::from_secs(5));
+                    disk.free();
+                    self.cluster.revive();
+                }
+            }
             Fault::Storm => {
                 self.sink.play_tricks(5);
                 (0..6).for_each(|_| self.come_and_go(500));
@@ -127,6 +143,24 @@ impl World {
         // What it had is another's; what it was about is answered by both.
         self.interruptions.push(Interruption { at, in_memory });
         self.interruptions.push(Interruption { at: Instant::now(), in_memory });
+    }
+
+    fn refuse_dead_letters(&mut self) {
+        self.limit_dead_letters("10");
+        let is_stopped = |world: &World| {
+            let said = world.bridges.values().filter_map(|bridge| bridge.get("/health/ready"));
+            said.into_iter().any(|(_, said)| said.contains("is stopped")).then_some(())
+        };
+        wait_within(Duration::from_secs(40), "a lane that says why it is stopped", || is_stopped(self));
+        self.limit_dead_letters("1000000");
+        let numbers: Vec<usize> = self.bridges.keys().copied().collect();
+        for number in numbers {
+            // What was refused is asked again, since nobody has written it down.
+            let in_memory = self.bridges[&number].number("buffered_records");
+            self.interruptions.push(Interruption { at: Instant::now(), in_memory });
+            self.stop_bridge(number);
+            self.start_bridge(number);
+        }
     }
 
     fn come_and_go(&mut self, milliseconds: u64) {

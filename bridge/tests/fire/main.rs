@@ -5,6 +5,7 @@
 
 mod checker;
 mod cluster;
+mod disk;
 mod faults;
 mod process;
 mod proxy;
@@ -17,10 +18,9 @@ mod world;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use checker::Evidence;
 use faults::Fault;
 use report::Report;
-use world::{Plan, World};
+use world::{Plan, World, target};
 
 fn seed() -> u64 {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
@@ -33,44 +33,78 @@ fn play(plan: &Plan, faults: impl Iterator<Item = Fault>) -> Option<Report> {
     let mut world = World::start(plan)?;
     let begun = Instant::now();
     let writer = world.writer(plan.records_per_second);
+    world.wait_for_progress();
     let mut inflicted = Vec::new();
     for fault in faults {
         println!("{:>6.1} s  {fault:?}", begun.elapsed().as_secs_f64());
         world.inflict(fault);
-        inflicted.push(fault);
+        inflicted.push((fault, world.wait_for_progress()));
     }
     drop(writer);
-    world.keep_logs(&target().join("fire"));
     world.wait_until_settled(Duration::from_secs(60));
-    let numbers: Vec<usize> = world.bridges.keys().copied().collect();
-    numbers.into_iter().for_each(|number| world.stop_bridge(number));
-    world.keep_logs(&target().join("fire"));
-    let evidence = Evidence {
-        input: world.read("in"),
-        replies: world.read("out"),
-        letters: world.read("dead"),
-        calls: world.sink.calls(),
-        interruptions: std::mem::take(&mut world.interruptions),
-    };
-    Some(Report::new(plan.seed, begun.elapsed().as_secs(), &inflicted, &evidence, world.peak_kib))
+    world.stop_all();
+    let (evidence, peak_kib) = (world.evidence(), world.peak_kib);
+    Some(Report::new(plan.seed, begun.elapsed().as_secs(), &inflicted, &evidence, peak_kib))
 }
 
-fn target() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    if target.is_absolute() { target } else { PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(target) }
+/// Three brokers, two bridges, a quick sink.
+fn plan(seed: u64, small_disk: bool) -> Plan {
+    let work = Duration::from_millis(3);
+    Plan { brokers: 3, bridges: 2, records_per_second: 300, keys: 60, work, small_disk, seed }
+}
+
+/// The faults that `FAULTS=KillBroker,SinkTricks` names, or all.
+fn chosen(faults: &[Fault]) -> Vec<Fault> {
+    let names = std::env::var("FAULTS").unwrap_or_default();
+    let named = |fault: &Fault| names.is_empty() || names.split(',').any(|name| name == format!("{fault:?}"));
+    faults.iter().copied().filter(named).collect()
+}
+
+/// One world at a time: two would be in each other's way.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static WORLD: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    WORLD.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 // promise: BRIDGE: under kills, cuts, delays and a lying sink nothing is lost, doubled or overtaken
 #[test]
 fn under_fire_nothing_is_lost_doubled_or_overtaken() {
     let seed = seed();
-    let plan = Plan { brokers: 3, bridges: 2, records_per_second: 300, work: Duration::from_millis(3), seed };
+    let _alone = alone();
     let mut faults = faults::SHORT;
     fastrand::Rng::with_seed(seed).shuffle(&mut faults);
-    let Some(report) = play(&plan, faults.into_iter()) else { return };
+    let Some(report) = play(&plan(seed, false), chosen(&faults).into_iter()) else { return };
     println!("{report}");
     assert!(report.violations.is_empty(), "{report}");
     assert!(report.records > 1_000 && report.dead_letters > 0 && !report.tricks.is_empty(), "no fire: {report}");
+}
+
+// promise: BRIDGE: the work goes as much faster as there are bridges in the group, and nothing is delivered twice
+#[test]
+fn three_bridges_are_thrice_as_fast_and_a_fourth_may_come_and_go() {
+    let seed = seed();
+    let (_alone, work) = (alone(), Duration::from_millis(60));
+    let plan = Plan { brokers: 1, bridges: 1, records_per_second: 0, keys: 600, work, small_disk: false, seed };
+    let Some(mut world) = World::start(&plan) else { return };
+    world.write(9_000);
+    let mut rates = Vec::new();
+    for bridges in 1..=3 {
+        if bridges > 1 {
+            world.start_bridge(bridges - 1);
+        }
+        let works = |world: &World| world.bridges.values().all(|bridge| bridge.number("in_flight") > 8);
+        support::wait_within(Duration::from_secs(40), "work for everybody", || works(&world).then_some(()));
+        let (before, begun) = (world.sink.finals(), Instant::now());
+        std::thread::sleep(Duration::from_secs(3));
+        rates.push((world.sink.finals() - before) as f64 / begun.elapsed().as_secs_f64());
+    }
+    println!("records per second of one, two and three bridges: {rates:.0?}");
+    world.inflict(Fault::ComeAndGo);
+    world.wait_until_settled(Duration::from_secs(60));
+    world.stop_all();
+    let verdict = checker::check(&world.evidence());
+    assert_eq!((verdict.violations, verdict.repeats), (vec![], 0), "nothing was interrupted: SEED={seed}");
+    assert!(rates[1] > 1.5 * rates[0] && rates[2] > 2.0 * rates[0], "{rates:?}");
 }
 
 /// `SOAK_SECONDS` long; the report goes to `SOAK_REPORT`.
@@ -80,13 +114,13 @@ fn soak() {
     let seed = seed();
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let time = Duration::from_secs(number("SOAK_SECONDS").unwrap_or(600));
-    let plan = Plan { brokers: 3, bridges: 2, records_per_second: 300, work: Duration::from_millis(3), seed };
+    let all = chosen(&faults::LONG);
     let (mut chance, begun) = (fastrand::Rng::with_seed(seed), Instant::now());
     let faults = std::iter::from_fn(|| {
-        let fault = faults::LONG[chance.usize(..faults::LONG.len())];
+        let fault = all[chance.usize(..all.len())];
         (begun.elapsed() < time).then_some(fault)
     });
-    let report = play(&plan, faults).expect("soaking needs Java and Maven");
+    let report = play(&plan(seed, true), faults).expect("soaking needs Java and Maven");
     let file = std::env::var_os("SOAK_REPORT").map_or_else(|| target().join("soak.json"), PathBuf::from);
     std::fs::write(&file, report.json()).unwrap();
     println!("{report}the same as JSON: {}", file.display());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -19,6 +20,8 @@ pub struct Report {
     /// By name, what the sink did instead of its work.
     pub tricks: BTreeMap<String, usize>,
     pub faults: BTreeMap<String, usize>,
+    /// By fault, the longest time until a hundred records more were answered after it was healed.
+    pub recovery_ms: BTreeMap<String, u128>,
     /// Calls of what the sink had answered before, and how many there may have been.
     pub repeats: usize,
     pub repeats_max: u64,
@@ -27,15 +30,17 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new(seed: u64, seconds: u64, faults: &[Fault], evidence: &Evidence, peak_kib: u64) -> Report {
+    pub fn new(seed: u64, seconds: u64, faults: &[(Fault, Duration)], evidence: &Evidence, peak_kib: u64) -> Report {
         let Verdict { violations, repeats, repeats_max } = checker::check(evidence);
         let tricks = crate::sink::TRICKS.iter().map(|trick| {
             let of = |answered| answered == crate::sink::Answered::Trick(*trick);
             (format!("{trick:?}"), checker::count(&evidence.calls, of))
         });
-        let mut inflicted = BTreeMap::new();
-        for fault in faults {
+        let (mut inflicted, mut recovery_ms) = (BTreeMap::new(), BTreeMap::new());
+        for (fault, recovery) in faults {
             *inflicted.entry(format!("{fault:?}")).or_default() += 1;
+            let longest: &mut u128 = recovery_ms.entry(format!("{fault:?}")).or_default();
+            *longest = recovery.as_millis().max(*longest);
         }
         Report {
             seed,
@@ -46,6 +51,7 @@ impl Report {
             calls: evidence.calls.len(),
             tricks: tricks.filter(|(_, count)| *count > 0).collect(),
             faults: inflicted,
+            recovery_ms,
             repeats,
             repeats_max,
             peak_kib,
@@ -62,6 +68,7 @@ impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "under fire for {} s, SEED={}", self.seconds, self.seed)?;
         writeln!(out, "  faults       {:?}", self.faults)?;
+        writeln!(out, "  recovery     {:?} ms", self.recovery_ms)?;
         writeln!(out, "  tricks       {:?}", self.tricks)?;
         writeln!(out, "  records      {}, calls {}", self.records, self.calls)?;
         writeln!(out, "  replies      {}, dead letters {}", self.replies, self.dead_letters)?;

@@ -102,6 +102,11 @@ impl Sink {
         self.shared.state.lock().unwrap().tricks = one_in;
     }
 
+    /// How many calls were truly answered.
+    pub fn finals(&self) -> usize {
+        self.shared.state.lock().unwrap().calls.iter().filter(|call| call.answered.is_final()).count()
+    }
+
     pub fn calls(&self) -> Vec<Call> {
         self.shared.state.lock().unwrap().calls.clone()
     }

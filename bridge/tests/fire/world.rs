@@ -1,7 +1,7 @@
 //! A cluster, bridges as processes, a sink, and somebody who writes all the time: everything that faults happen to.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -9,23 +9,30 @@ use std::time::{Duration, Instant};
 
 use bridge::log::{Log, NewRecord, NewTopic, Partition, Record};
 use bytes::Bytes;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
 use tokio::runtime::Runtime;
 
+use crate::checker::Evidence;
 use crate::cluster::Cluster;
+use crate::disk::Disk;
 use crate::process::Process;
 use crate::sink::{REFUSE, Sink};
 use crate::support::{topics, wait_within};
 
 pub const PARTITIONS: i32 = 6;
-const KEYS: u32 = 60;
 
 /// What kind of world it is.
 pub struct Plan {
     pub brokers: usize,
     pub bridges: usize,
     pub records_per_second: u32,
+    pub keys: u32,
     /// What a call costs the sink.
     pub work: Duration,
+    /// The brokers have a disk of 400 MB together, which can be filled.
+    pub small_disk: bool,
     pub seed: u64,
 }
 
@@ -43,8 +50,11 @@ pub struct World {
     pub interruptions: Vec<Interruption>,
     pub chance: fastrand::Rng,
     pub peak_kib: u64,
-    pub log: Log,
+    keys: u32,
+    log: Log,
     runtime: Runtime,
+    /// Goes after the cluster, whose data are on it.
+    pub disk: Option<Disk>,
     folder: tempfile::TempDir,
 }
 
@@ -52,7 +62,9 @@ impl World {
     /// `None` where there can be no Kafka.
     pub fn start(plan: &Plan) -> Option<World> {
         let folder = tempfile::tempdir().unwrap();
-        let cluster = Cluster::start(plan.brokers, &folder.path().join("kafka"), "")?;
+        let data = folder.path().join("kafka");
+        let disk = plan.small_disk.then(|| Disk::mount(&data)).flatten();
+        let cluster = Cluster::start(plan.brokers, &data, "")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let log = open(&cluster.direct(), "watcher");
         let new = |name: &str, partitions| NewTopic {
@@ -72,8 +84,10 @@ impl World {
             interruptions: Vec::new(),
             chance: fastrand::Rng::with_seed(plan.seed),
             peak_kib: 0,
+            keys: plan.keys,
             log,
             runtime,
+            disk,
             folder,
         };
         std::fs::write(world.path().join("sources.yaml"), world.documents()).unwrap();
@@ -121,6 +135,14 @@ impl World {
         self.start_bridge(number);
     }
 
+    /// Waits until the bridges have got on by a hundred answers, and says how long that took.
+    pub fn wait_for_progress(&self) -> Duration {
+        let (begun, before) = (Instant::now(), self.sink.finals());
+        let progress = || (self.sink.finals() >= before + 100).then_some(());
+        wait_within(Duration::from_secs(90), "progress after a fault", progress);
+        begun.elapsed()
+    }
+
     pub fn any_bridge(&mut self) -> usize {
         let numbers: Vec<usize> = self.bridges.keys().copied().collect();
         numbers[self.chance.usize(..numbers.len())]
@@ -129,11 +151,13 @@ impl World {
     /// Records of every key, until the writer is dropped. What it writes twice because it did not know is in the topic twice.
     pub fn writer(&self, records_per_second: u32) -> Writer {
         let (log, over) = (open(&self.cluster.direct(), "writer"), Arc::new(AtomicBool::new(false)));
+        let keys = self.keys;
         let (mut chance, stop) = (fastrand::Rng::with_seed(self.chance.clone().u64(..)), Arc::clone(&over));
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             while !stop.load(Ordering::Relaxed) {
-                let batch: Vec<NewRecord> = (0..records_per_second.div_ceil(20)).map(|_| some(&mut chance)).collect();
+                let batch: Vec<NewRecord> =
+                    (0..records_per_second.div_ceil(20)).map(|_| some(&mut chance, keys)).collect();
                 let _ = runtime.block_on(log.append(batch));
                 std::thread::sleep(Duration::from_millis(50));
             }
@@ -141,8 +165,42 @@ impl World {
         Writer { over, thread: Some(thread) }
     }
 
+    /// So many records at once.
+    pub fn write(&mut self, count: usize) {
+        for _ in 0..count.div_ceil(1_000) {
+            let batch: Vec<NewRecord> = (0..1_000).map(|_| some(&mut self.chance, self.keys)).collect();
+            self.insist(|| self.log.append(batch.clone()));
+        }
+    }
+
+    /// The largest record that the topic of dead letters takes.
+    pub fn limit_dead_letters(&self, bytes_max: &str) {
+        let client: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", self.cluster.direct()).create().unwrap();
+        let change = AlterConfig::new(ResourceSpecifier::Topic("dead")).set("max.message.bytes", bytes_max);
+        let changed = self.runtime.block_on(client.alter_configs(&[change], &AdminOptions::new())).unwrap();
+        assert!(changed.iter().all(Result::is_ok), "{changed:?}");
+    }
+
+    /// What everybody has asked and written, when it is over.
+    pub fn evidence(&mut self) -> Evidence {
+        Evidence {
+            input: self.read("in"),
+            replies: self.read("out"),
+            letters: self.read("dead"),
+            calls: self.sink.calls(),
+            interruptions: std::mem::take(&mut self.interruptions),
+        }
+    }
+
+    /// Everybody ends well.
+    pub fn stop_all(&mut self) {
+        let numbers: Vec<usize> = self.bridges.keys().copied().collect();
+        numbers.into_iter().for_each(|number| self.stop_bridge(number));
+    }
+
     /// Everything that readers committed see in a topic.
-    pub fn read(&self, topic: &str) -> Vec<Record> {
+    fn read(&self, topic: &str) -> Vec<Record> {
         let count = self.insist(|| self.log.topics())[topic];
         let read = |number| self.insist(|| self.log.read(Partition::new(topic, number), 0, 1_000_000));
         (0..count).flat_map(read).collect()
@@ -171,13 +229,25 @@ impl World {
     }
 
     /// What the bridges said, for who looks for a mistake.
-    pub fn keep_logs(&self, folder: &Path) {
+    fn keep_logs(&self, folder: &Path) {
         std::fs::create_dir_all(folder).unwrap();
         let logs = std::fs::read_dir(self.path()).unwrap().flatten().map(|entry| entry.path());
         for log in logs.filter(|path| path.extension().is_some_and(|end| end == "log")) {
             std::fs::copy(&log, folder.join(log.file_name().unwrap())).unwrap();
         }
     }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.keep_logs(&target().join("fire"));
+    }
+}
+
+/// Where a run leaves what it found.
+pub fn target() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    if target.is_absolute() { target } else { PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(target) }
 }
 
 /// Writes until it is dropped.
@@ -199,12 +269,12 @@ fn open(servers: &str, name: &str) -> Log {
     Log::kafka(BTreeMap::from([("bootstrap.servers".to_owned(), servers.to_owned())]), name).unwrap()
 }
 
-fn some(chance: &mut fastrand::Rng) -> NewRecord {
+fn some(chance: &mut fastrand::Rng, keys: u32) -> NewRecord {
     let value = if chance.u8(..50) == 0 { REFUSE } else { "work" };
     NewRecord {
         topic: "in".into(),
         partition: None,
-        key: Some(format!("k{}", chance.u32(..KEYS)).into()),
+        key: Some(format!("k{}", chance.u32(..keys)).into()),
         headers: Vec::new(),
         value: Some(Bytes::from_static(value.as_bytes())),
         timestamp_ms: None,
