@@ -146,7 +146,8 @@ impl World {
     }
 
     fn refuse_dead_letters(&mut self) {
-        self.limit_dead_letters("10");
+        // A letter's headers alone are more. Less would keep the broker from writing the marker of an aborted transaction.
+        self.limit_dead_letters("150");
         let is_stopped = |world: &World| {
             let said = world.bridges.values().filter_map(|bridge| bridge.get("/health/ready"));
             said.into_iter().any(|(_, said)| said.contains("is stopped")).then_some(())

@@ -115,10 +115,10 @@ fn soak() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let time = Duration::from_secs(number("SOAK_SECONDS").unwrap_or(600));
     let all = chosen(&faults::LONG);
-    let (mut chance, begun) = (fastrand::Rng::with_seed(seed), Instant::now());
+    let (mut chance, mut begun) = (fastrand::Rng::with_seed(seed), None);
     let faults = std::iter::from_fn(|| {
         let fault = all[chance.usize(..all.len())];
-        (begun.elapsed() < time).then_some(fault)
+        (begun.get_or_insert_with(Instant::now).elapsed() < time).then_some(fault)
     });
     let report = play(&plan(seed, true), faults).expect("soaking needs Java and Maven");
     let file = std::env::var_os("SOAK_REPORT").map_or_else(|| target().join("soak.json"), PathBuf::from);
