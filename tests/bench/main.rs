@@ -3,6 +3,7 @@
 
 mod bridging;
 mod hosting;
+mod kafka;
 mod process;
 mod report;
 mod sink;

@@ -14,7 +14,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 
-/// Answers every POST with 204 and `GET /count` with how many there were. One thread, as a function's process would be.
+/// Answers every POST with 204, or with an event where the path is `/reply`, and `GET /count` with how many there were. One
+/// thread, as a function's process would be.
 pub async fn serve(port: u16) -> Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let posts = Arc::new(AtomicU64::new(0));
@@ -37,12 +38,28 @@ async fn answer(
     if request.method() == Method::GET {
         return Ok(Response::new(Full::from(posts.load(Ordering::Relaxed).to_string())));
     }
+    let replies = request.uri().path() == "/reply";
     let mut body = request.into_body();
     while let Some(Ok(_)) = body.frame().await {}
-    posts.fetch_add(1, Ordering::Relaxed);
+    let number = posts.fetch_add(1, Ordering::Relaxed);
+    Ok(if replies { reply(number) } else { no_content() })
+}
+
+fn no_content() -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::NO_CONTENT;
-    Ok(response)
+    response
+}
+
+/// An event of 200 bytes in binary mode.
+fn reply(number: u64) -> Response<Full<Bytes>> {
+    let response = Response::builder()
+        .header("ce-specversion", "1.0")
+        .header("ce-id", number)
+        .header("ce-source", "/bench")
+        .header("ce-type", "bench.record.answered")
+        .header("content-type", "application/json");
+    response.body(Full::from(Bytes::from_static(&[b'x'; 200]))).expect("the parts are constant and valid")
 }
 
 /// How many requests a plain client gets answered, over `connections` keep-alive connections for `lasting`.

@@ -4,6 +4,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tests::house::House;
 use tests::outside::{Database, Log};
+use tests::rows;
 use till::address::url;
 use till::key::Key;
 use till::visitor::Person;
@@ -115,6 +116,7 @@ async fn house() -> House {
 async fn bad_commands_are_refused_with_a_code_and_leave_nothing_behind() {
     let house = house().await;
     let shop = Shop::open(&house).await;
+    let before = rows::at_rest(&house).await.expect("a house comes to rest");
     for case in cases() {
         let (status, code) =
             post(&house, Some(&shop.merchant.token), case.path, Some(&till::random::token()), &case.body).await;
@@ -129,6 +131,8 @@ async fn bad_commands_are_refused_with_a_code_and_leave_nothing_behind() {
         );
     }
     shop.owns_nothing().await;
+    let after = rows::at_rest(&house).await.expect("a house comes to rest");
+    assert_eq!(after, before, "a refusal left rows behind");
 }
 
 fn odd_tokens(house: &House, person: &Person) -> Vec<(&'static str, String)> {

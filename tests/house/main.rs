@@ -9,5 +9,6 @@ mod promises;
 mod readme;
 mod rooms;
 mod shop;
+mod statements;
 mod stories;
 mod topics;

@@ -6,4 +6,6 @@ pub mod outside;
 pub mod process;
 pub mod project;
 pub mod promises;
+pub mod rows;
 pub mod skip;
+pub mod statements;

@@ -28,6 +28,9 @@ pub enum Error {
         /// The option that moves our part.
         option: &'static str,
     },
+    /// More than one of these, told together so that they can be mended together.
+    #[error("{}", list(.0))]
+    Several(Vec<Error>),
     /// A file or folder of the house could not be read or written.
     #[error("{path}: {source}", path = path.display())]
     File {
@@ -74,10 +77,15 @@ impl Error {
             Error::Bridge(error) => error.exit_code(),
             Error::Missing { .. }
             | Error::PortTaken { .. }
+            | Error::Several(_)
             | Error::File { .. }
             | Error::Http { .. }
             | Error::Part { .. }
             | Error::Story(_) => 1,
         }
     }
+}
+
+fn list(errors: &[Error]) -> String {
+    errors.iter().map(Error::to_string).collect::<Vec<_>>().join("\n")
 }

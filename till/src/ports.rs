@@ -25,6 +25,15 @@ impl Place {
         TcpListener::bind(("127.0.0.1", self.port)).await.map_err(|error| self.refused(error))
     }
 
+    /// Whether all of these can be had: what is taken is told at once.
+    pub async fn check_all(places: impl IntoIterator<Item = Place>) -> Result<(), Error> {
+        let mut taken = Vec::new();
+        for place in places {
+            taken.extend(place.check().await.err());
+        }
+        if taken.len() > 1 { Err(Error::Several(taken)) } else { taken.pop().map_or(Ok(()), Err) }
+    }
+
     /// Whether the place can be had, without keeping it: for parts that bind it themselves.
     pub async fn check(self) -> Result<(), Error> {
         self.bind().await.map(drop)
@@ -100,6 +109,19 @@ mod tests {
         assert!(told.contains(&format!("port {port} for the mailbox is taken by")), "{told}");
         assert!(told.contains(&format!("(process {})", std::process::id())), "{told}");
         assert!(told.contains("--mailbox-port"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn all_taken_ports_are_told_at_once() {
+        let held =
+            [TcpListener::bind(("127.0.0.1", 0)).await.unwrap(), TcpListener::bind(("127.0.0.1", 0)).await.unwrap()];
+        let ports = held.each_ref().map(|held| held.local_addr().unwrap().port());
+        let place = |port| Place { part: "the mailbox", port, option: "--mailbox-port" };
+        let told = Place::check_all(ports.map(place)).await.unwrap_err().to_string();
+        assert!(ports.iter().all(|port| told.contains(&format!("port {port} for"))), "{told}");
+        let [one, _] = ports.map(place);
+        assert!(matches!(Place::check_all([one]).await, Err(Error::PortTaken { .. })));
+        assert!(Place::check_all([]).await.is_ok());
     }
 
     #[tokio::test]

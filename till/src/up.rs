@@ -1,6 +1,7 @@
 //! `till up`: the whole house in one process. Its components and ports are looked at before anything starts; then world, host
 //! and bridge start, in the order in which they need each other; then it waits for Ctrl-C.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,7 +12,7 @@ use crate::data::Data;
 use crate::parts::{self, BridgePart, HostPart};
 use crate::ports::Place;
 use crate::visitor::Visitor;
-use crate::world::World;
+use crate::world::{self, Part, World};
 use crate::{Error, banner};
 
 /// A house is ready within it, components compiled for the first time included.
@@ -29,7 +30,8 @@ impl Running {
     pub async fn start(place: &Where, options: &Up, data: &Data) -> Result<Self, Error> {
         data.keep_log()?;
         parts::check_components(&place.project)?;
-        free(&place.ports).await?;
+        world::let_go(data, &place.ports).await;
+        Place::check_all(places(&place.ports, &options.world.left_out())).await?;
         data.announce(&place.ports)?;
         let world = World::start(data, &place.ports, &options.world.left_out(), options.world.anvil.clone()).await?;
         if !data.path("host/compiled").exists() {
@@ -98,20 +100,14 @@ pub fn compile(place: &Where, options: &Compile) -> Result<(), Error> {
     Ok(())
 }
 
-/// Looks at the ports of host and bridge before anything starts; the world looks at its own.
-async fn free(ports: &Ports) -> Result<(), Error> {
-    for place in places(ports) {
-        place.check().await?;
-    }
-    Ok(())
-}
-
-fn places(ports: &Ports) -> [Place; 3] {
-    [
+/// Every port that the house needs, looked at before anything starts.
+fn places(ports: &Ports, without: &BTreeSet<Part>) -> Vec<Place> {
+    let own = [
         Place { part: "the functions", port: ports.functions, option: "--functions-port" },
         Place { part: "the bridge", port: ports.bridge, option: "--bridge-port" },
         Place { part: "the host's metrics", port: ports.metrics, option: "--metrics-port" },
-    ]
+    ];
+    own.into_iter().chain(world::places(ports).needed(without)).collect()
 }
 
 async fn asked_to_stop() {

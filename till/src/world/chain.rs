@@ -14,6 +14,7 @@ use crate::address::url;
 use crate::client::Client;
 use crate::data::Data;
 use crate::ports::Place;
+use crate::world::copy;
 use crate::{Error, chain};
 
 /// Runs "$@" until standard input ends or it goes by itself.
@@ -32,6 +33,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Chain {
     guard: Child,
+    /// Copies the state as long as the chain runs.
+    copying: tokio::task::JoinHandle<()>,
 }
 
 impl Chain {
@@ -41,22 +44,22 @@ impl Chain {
             what: "anvil, the development chain,".to_owned(),
             remedy: "tools/anvil.sh (make up does it), or leave it out: --without chain".to_owned(),
         })?;
-        // Only where there was a chain before, one may be about to go.
-        let patience = if data.path("chain.json").exists() { PORT_TIMEOUT } else { Duration::ZERO };
-        until_free(place, patience).await?;
+        let_go(data, place).await;
+        place.check().await?;
+        copy::restore(data)?;
         let log = std::fs::File::create(data.path("chain.log")).map_err(Error::file(&data.path("chain.log")))?;
         let guard = Command::new("sh")
             .args(["-c", GUARD, "chain"])
             .arg(&anvil)
             .args(["--port", &place.port.to_string(), "--quiet", "--state-interval", "1", "--state"])
-            .arg(data.path("chain.json"))
+            .arg(data.path(copy::STATE))
             .stdin(Stdio::piped())
             .stdout(log.try_clone().map_err(Error::file(&data.path("chain.log")))?)
             .stderr(log)
             .process_group(0)
             .spawn()
             .map_err(Error::file(&anvil))?;
-        let mut chain = Chain { guard };
+        let mut chain = Chain { guard, copying: tokio::spawn(copy::keep(data.clone())) };
         chain.until_up(place, data).await?;
         Ok(chain)
     }
@@ -87,6 +90,12 @@ impl Chain {
     }
 }
 
+impl Drop for Chain {
+    fn drop(&mut self) {
+        self.copying.abort();
+    }
+}
+
 /// Where tools/anvil.sh puts it: beside the data, or in the default folder.
 fn installed(data: &Data) -> Option<PathBuf> {
     let packages =
@@ -95,15 +104,11 @@ fn installed(data: &Data) -> Option<PathBuf> {
     folders.find_map(|package| Some(package.path().join("bin/anvil")).filter(|program| program.is_file()))
 }
 
-async fn until_free(place: Place, patience: Duration) -> Result<(), Error> {
-    let deadline = Instant::now() + patience;
-    loop {
-        match place.check().await {
-            Err(Error::PortTaken { .. }) if Instant::now() < deadline => {
-                tokio::time::sleep(Duration::from_millis(100)).await
-            }
-            verdict => return verdict,
-        }
+/// Only where there was a chain before, one may be about to go.
+pub async fn let_go(data: &Data, place: Place) {
+    let deadline = Instant::now() + PORT_TIMEOUT;
+    while data.path(copy::STATE).exists() && place.check().await.is_err() && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 

@@ -2,6 +2,7 @@
 //! development chain. What they heard lies in files, so that a killed world comes back with its memory.
 
 mod chain;
+mod copy;
 mod feeds;
 mod journal;
 mod mailbox;
@@ -84,6 +85,24 @@ pub struct Places {
     merchant: Place,
     feeds: Place,
     chain: Place,
+}
+
+impl Places {
+    /// Those of the parts that are not left out.
+    pub fn needed(&self, without: &BTreeSet<Part>) -> Vec<Place> {
+        let all = [
+            (Part::Mailbox, self.mailbox),
+            (Part::Merchant, self.merchant),
+            (Part::Feeds, self.feeds),
+            (Part::Chain, self.chain),
+        ];
+        all.into_iter().filter(|(part, _)| !without.contains(part)).map(|(_, place)| place).collect()
+    }
+}
+
+/// Waits a moment for the chain of a world that has just ended: it still writes its state down.
+pub async fn let_go(data: &Data, ports: &Ports) {
+    chain::let_go(data, places(ports).chain).await;
 }
 
 /// Where the parts of a world listen.
