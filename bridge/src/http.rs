@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HOST, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, HeaderValue};
 use http::{Method, Response, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
@@ -98,11 +98,16 @@ impl Sender {
 
     /// `None` when there should be a token and is none: a call without it would be refused for good.
     fn compose(&self, request: Request) -> Option<http::Request<Full<Bytes>>> {
+        // hyper leaves it out of an empty POST, and many a server waits for it or fails without it.
+        let empty = request.body.is_empty();
         let mut composed = http::Request::new(Full::new(request.body));
         *composed.method_mut() = Method::POST;
         *composed.uri_mut() = self.target.clone();
         *composed.headers_mut() = request.headers;
         composed.headers_mut().insert(HOST, self.host.clone());
+        if empty {
+            composed.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         if let Some(token) = &self.token {
             composed.headers_mut().insert(AUTHORIZATION, token.bearer()?);
         }
@@ -231,6 +236,17 @@ mod tests {
             assert_eq!(connections.await.unwrap(), 2);
         })
         .await;
+    }
+
+    #[test]
+    fn an_empty_call_says_that_it_is_empty() {
+        let sender = Sender::new(&Url::parse("http://h/").unwrap(), None, &Tls::default());
+        let length = |body| {
+            let composed = sender.compose(Request { headers: HeaderMap::new(), body }).unwrap();
+            composed.headers().get(CONTENT_LENGTH).cloned()
+        };
+        assert_eq!(length(Bytes::new()), Some(HeaderValue::from_static("0")));
+        assert_eq!(length(Bytes::from_static(b"x")), None, "hyper says it");
     }
 
     #[tokio::test]
