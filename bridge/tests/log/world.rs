@@ -110,9 +110,11 @@ impl Member {
         next.expect("something happens before the deadline").expect("the feed goes on")
     }
 
+    /// The next partitions. That there are none yet, while another member still holds them, is said as well and passed over.
     pub async fn assigned(&mut self) -> Vec<Position> {
         loop {
             match self.next().await {
+                Happening::Assigned(positions) if positions.is_empty() => {}
                 Happening::Assigned(positions) => return positions,
                 Happening::Alarm(Alarm::Topic { .. } | Alarm::Unavailable(_) | Alarm::Cleared) => {}
                 other => panic!("an assignment was expected before {other:?}"),
