@@ -151,6 +151,30 @@ fn a_place_where_no_answer_can_go_stops_nobody() {
     assert!(metrics.contains("till_unanswered_total{source=\"s\"} 6"), "{metrics}");
 }
 
+// promise: BRIDGE: a caller who names a place that is forbidden, missing or malformed never stops a lane
+#[test]
+fn who_cannot_be_told_leaves_a_letter_with_an_http_dead_letter_sink_too() {
+    let sink =
+        Sink::start(
+            |call, _| if call.data() == "last" { Answer { body: "ok".into(), ..answer(200) } } else { answer(422) },
+        );
+    let letters = Sink::start(|_, _| answer(202));
+    let more = format!("  delivery: {{ deadLetterSink: {{ uri: 'http://{}/dead' }} }}\n", letters.address);
+    let (house, bridge) = house(&more, &sink);
+    house.write(vec![
+        request("missing", "no.such.reply", "0"),
+        request("outside", "sum.reply", "7"),
+        request("told", "sum.reply", "0"),
+        request("last", "sum.reply", "0"),
+    ]);
+    house.wait_for_commits("g", 4);
+    bridge.wait_until_ready();
+    let called = letters.deliveries();
+    assert_eq!(called.iter().map(Call::data).collect::<Vec<_>>(), ["missing", "outside"]);
+    assert!(called.iter().all(|call| call.event.attribute("knativeerrorcode") == Some("422")));
+    assert_eq!((house.read("sum.reply").len(), sink.deliveries().len()), (2, 4));
+}
+
 #[test]
 fn without_topics_for_answers_a_request_is_an_event() {
     let sink = Sink::start(|_, _| Answer { body: "ok".into(), ..answer(200) });

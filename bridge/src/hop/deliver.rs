@@ -145,10 +145,11 @@ impl Running<'_> {
         match self.caller(record) {
             Some(Ok(caller)) => {
                 let otherwise = self.hop.dead_letter_topic.is_some().then_some(letter);
-                self.push(id, vec![caller.failure(&self.reason)], record, Content::Failure { otherwise });
+                let reason = self.reason.clone();
+                self.push(id, vec![caller.failure(&reason)], record, Content::Failure { otherwise, reason });
             }
             _ => match &self.hop.dead_letter_sender {
-                Some(sender) => self.post(sender, id, record),
+                Some(sender) => self.post(sender, id, record, &self.reason.clone()),
                 None => self.push(id, vec![letter], record, Content::DeadLetter),
             },
         }

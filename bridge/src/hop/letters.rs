@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Running;
 use crate::answer::{Meaning, Outcome};
 use crate::clock::Clock;
-use crate::dead_letter;
+use crate::dead_letter::{self, Reason};
 use crate::dispatch::{DeliveryId, Input, Retry};
 use crate::http::Sender;
 use crate::log::Record;
@@ -26,10 +26,10 @@ pub(super) struct Posted {
 
 impl Running<'_> {
     /// Calls the dead letter sink until it has taken the letter or will not.
-    pub(super) fn post(&mut self, sender: &Rc<Sender>, id: DeliveryId, record: &Rc<Record>) {
+    pub(super) fn post(&mut self, sender: &Rc<Sender>, id: DeliveryId, record: &Rc<Record>, reason: &Reason) {
         let (source, clock) = (&self.hop.source, self.hop.around.clock.clone());
         let mut event = request::event_of(source, record);
-        event.extensions.extend(dead_letter::extensions(source, &self.reason));
+        event.extensions.extend(dead_letter::extensions(source, reason));
         let request = request::request_of(&event, source.delivery.structured, false);
         let mut retry = source.delivery.retry.clone();
         retry.retries_max = Some(retry.retries_max.unwrap_or(RETRIES_MAX).min(RETRIES_MAX));

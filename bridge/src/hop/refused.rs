@@ -63,11 +63,18 @@ impl Running<'_> {
                 write.content = Content::Reply { answers: 0 };
                 return Some(write);
             }
-            Content::Failure { otherwise: Some(letter) } => {
+            Content::Failure { otherwise: Some(letter), .. } => {
                 self.tell_unanswered(&write.record, &reason);
                 return Some(Write { records: vec![letter], content: Content::DeadLetter, ..write });
             }
-            Content::Failure { otherwise: None } if self.hop.source.delivery.on_exhausted == OnExhausted::Drop => {
+            Content::Failure { otherwise: None, reason: given_up }
+                if let Some(sender) = &self.hop.dead_letter_sender =>
+            {
+                self.tell_unanswered(&write.record, &reason);
+                self.post(sender, write.id, &write.record, &given_up);
+                return None;
+            }
+            Content::Failure { otherwise: None, .. } if self.hop.source.delivery.on_exhausted == OnExhausted::Drop => {
                 self.tell_unanswered(&write.record, &reason);
                 self.tell_dropped(&write.record);
                 return Some(Write { records: Vec::new(), content: Content::Reply { answers: 0 }, ..write });
@@ -108,6 +115,7 @@ fn position(writes: &[Write], index: usize) -> Option<(usize, usize)> {
 mod tests {
     use super::super::settle::tests::write;
     use super::*;
+    use crate::dead_letter::Reason;
 
     #[test]
     fn the_record_that_was_refused_is_found_in_its_write() {
@@ -123,7 +131,7 @@ mod tests {
         assert_eq!(told(Content::Reply { answers: 2 }, "t"), Some(1));
         assert_eq!(told(Content::Reply { answers: 2 }, "other"), None);
         assert_eq!(told(Content::Reply { answers: 0 }, "t"), None);
-        assert_eq!(told(Content::Failure { otherwise: None }, "t"), Some(0));
+        assert_eq!(told(Content::Failure { otherwise: None, reason: Reason::default() }, "t"), Some(0));
         assert_eq!(told(Content::DeadLetter, "t"), None);
     }
 }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::Running;
 use super::names::commits;
+use crate::dead_letter::Reason;
 use crate::dispatch::{DeliveryId, Input, Slot};
 use crate::log::{Error, NewRecord, Record};
 use crate::metrics::add;
@@ -40,9 +41,11 @@ pub enum Content {
     Reply {
         answers: usize,
     },
-    /// That the record was given up, for its sender. `otherwise` is its dead letter, if the sender cannot be told.
+    /// That the record was given up, for its sender. If that cannot be told, `otherwise` is its dead letter, or `reason` stands in
+    /// the one that is called for.
     Failure {
         otherwise: Option<NewRecord>,
+        reason: Reason,
     },
     DeadLetter,
 }
