@@ -185,11 +185,7 @@ impl Config {
     fn cross_check(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for source in &self.sources {
-            if let Some(DeadLetterSink::Topic { line, name }) = &source.delivery.dead_letter_sink
-                && self.dead_letter_topic(source).is_none()
-            {
-                problems.push(problem(&source.file, *line, format!("there is no KafkaSink `{name}` for dead letters")));
-            }
+            problems.extend(self.check_dead_letters(source));
         }
         let mut seen = BTreeMap::new();
         for source in &self.sources {
@@ -201,6 +197,21 @@ impl Config {
         }
         problems.extend(self.one_cluster());
         problems
+    }
+
+    /// A letter in a topic that its own source reads would be given up again, for ever.
+    fn check_dead_letters(&self, source: &Source) -> Option<Problem> {
+        let Some(DeadLetterSink::Topic { line, name }) = &source.delivery.dead_letter_sink else { return None };
+        let text = match self.dead_letter_topic(source) {
+            None => format!("there is no KafkaSink `{name}` for dead letters"),
+            Some(topic) if source.topics.contains(&topic) => format!(
+                "the dead letters of `{}` go to `{topic}`, which it reads: each would be given up again without an end; name \
+                 another topic",
+                source.name
+            ),
+            Some(_) => return None,
+        };
+        Some(problem(&source.file, *line, text))
     }
 
     /// Replies, dead letters and offsets are one transaction, so everything is on one cluster and written by one user.

@@ -123,6 +123,21 @@ fn a_dead_letter_sink_must_exist() {
 }
 
 #[test]
+fn dead_letters_never_go_where_their_source_reads() {
+    let sink = |topic: &str| {
+        format!(
+            "---\napiVersion: eventing.knative.dev/v1alpha1\nkind: KafkaSink\nmetadata: {{ name: d }}\nspec: {{ topic: {topic}, \
+             bootstrapServers: [a:1] }}\n"
+        )
+    };
+    let text = format!("{KAFKA_SOURCE}  delivery: {{ deadLetterSink: {{ ref: {{ kind: KafkaSink, name: d }} }} }}\n");
+    let problems = parse(&format!("{text}{}", sink("t"))).unwrap_err();
+    assert!(problems.len() == 1 && problems[0].starts_with("f.yaml:10:"), "{problems:?}");
+    assert!(problems[0].contains("go to `t`, which it reads"), "{problems:?}");
+    assert!(parse(&format!("{text}{}", sink("other"))).is_ok());
+}
+
+#[test]
 fn two_sources_never_share_a_group() {
     let problems = parse(&format!("{KAFKA_SOURCE}---\n{KAFKA_SOURCE}")).unwrap_err().join("\n");
     assert!(problems.contains("one consumerGroup") && problems.contains("another document of this kind"), "{problems}");
