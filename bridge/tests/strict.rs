@@ -1,5 +1,5 @@
-//! The bridge on a Kafka that allows little: rules about who may write where, offsets with 64 bytes beside them, topics for
-//! small records and for large ones.
+//! The bridge on a Kafka that allows little, and creates topics by itself: rules about who may write where, offsets with 64 bytes
+//! beside them, topics for small records and for large ones.
 
 #![allow(clippy::unwrap_used)]
 
@@ -28,7 +28,8 @@ use support::*;
 fn broker() -> Option<String> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
     let start = || {
-        let properties = format!("{}\noffset.metadata.max.bytes=64\nmessage.max.bytes=10000000", acl::PROPERTIES);
+        let own = "offset.metadata.max.bytes=64\nmessage.max.bytes=10000000\nauto.create.topics.enable=true";
+        let properties = format!("{}\n{own}", acl::PROPERTIES);
         Cluster::start(1, &std::env::temp_dir().join(format!("till-strict-{}", std::process::id())), &properties)
     };
     CLUSTER.get_or_init(start).as_ref().map(Cluster::direct)
@@ -86,6 +87,7 @@ fn poison_among_a_thousand_replies_stops_its_own_lane_and_costs_nobody_a_second_
     assert_eq!(calls.len(), 1_000 + poison.len(), "what is behind poison was not delivered");
     assert!(calls.values().all(|count| *count == 1), "a second call: {calls:?}");
     assert!(place.read(&place.dead()).is_empty());
+    assert!(!place.exists(&format!("{}-nowhere", place.name)), "the broker made a topic of a wrong type");
 }
 
 // promise: BRIDGE: where a broker or its ACLs give no transactions, the bridge does without and says so at start

@@ -49,6 +49,10 @@ impl Place {
         assert!(created[0].is_ok(), "{created:?}");
     }
 
+    pub fn exists(&self, topic: &str) -> bool {
+        self.runtime.block_on(self.log.topics()).unwrap().contains_key(topic)
+    }
+
     pub fn out(&self) -> String {
         format!("{}-out", self.name)
     }

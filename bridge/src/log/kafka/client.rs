@@ -59,11 +59,16 @@ const CONSUMER_FIXED: &[(&str, &str)] = &[
     ("isolation.level", "read_committed"),
     ("enable.partition.eof", "true"),
     ("partition.assignment.strategy", "cooperative-sticky"),
-    ("allow.auto.create.topics", "false"),
+    NO_NEW_TOPICS,
 ];
 
 const PRODUCER_FIXED: &[(&str, &str)] =
-    &[("enable.idempotence", "true"), ("acks", "all"), ("delivery.report.only.error", "true")];
+    &[("enable.idempotence", "true"), ("acks", "all"), ("delivery.report.only.error", "true"), NO_NEW_TOPICS];
+
+const ADMIN_FIXED: &[(&str, &str)] = &[NO_NEW_TOPICS];
+
+/// Who asks about a topic makes it, on a broker that creates topics by itself: anybody's name of a topic would become one.
+const NO_NEW_TOPICS: (&str, &str) = ("allow.auto.create.topics", "false");
 
 /// Where librdkafka finds a machine's own authorities.
 const AUTHORITIES: &[&str] = &[
@@ -172,7 +177,7 @@ impl Properties {
 
     /// What an admin client is made of.
     pub(super) fn plain(&self) -> ClientConfig {
-        self.config(&[], &[], "admin")
+        self.config(&[], ADMIN_FIXED, "admin")
     }
 
     fn config(&self, defaults: &[(&str, &str)], fixed: &[(&str, &str)], name: &str) -> ClientConfig {
