@@ -64,11 +64,15 @@ impl Running<'_> {
     }
 
     fn alarm(&mut self, alarm: Alarm) {
-        tracing::error!(source = self.hop.source.name, "{alarm}");
+        match &alarm {
+            Alarm::Cleared | Alarm::Found { .. } => tracing::info!(source = self.hop.source.name, "{alarm}"),
+            _ => tracing::error!(source = self.hop.source.name, "{alarm}"),
+        }
         let text = alarm.to_string();
         match alarm {
             Alarm::OutOfRange { partition, .. } => drop(self.alarms.insert(partition.to_string(), text)),
             Alarm::Topic { topic, .. } => drop(self.alarms.insert(topic, text)),
+            Alarm::Found { topic } => drop(self.alarms.remove(&topic)),
             Alarm::Unavailable(_) => drop(self.alarms.insert("log".into(), text)),
             Alarm::Cleared => drop(self.alarms.remove("log")),
             Alarm::Fatal(reason) => self.lost = Some(reason),

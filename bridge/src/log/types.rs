@@ -146,9 +146,13 @@ pub enum Alarm {
     /// The log is back.
     #[error("the log is back")]
     Cleared,
-    /// A topic of the group does not exist yet, or may not be read; it is looked for again.
+    /// A topic of the group does not exist yet, or may not be read; it is looked for again. Followed by an assignment of it, or by
+    /// [`Alarm::Found`].
     #[error("topic {topic}: {reason}")]
     Topic { topic: String, reason: String },
+    /// The topic is there, and its partitions are others'.
+    #[error("topic {topic} is there now")]
+    Found { topic: String },
     /// The feed is over: another process took our place or the client died. `next()` answers `None` afterwards.
     #[error("the feed has ended: {0}")]
     Fatal(String),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bridge::log::{Alarm, Error, Fault, Happening, Initial, Log, NewRecord, Partition};
 
-use crate::world::{Broker, DEADLINE, Member, World, commit, group, record, topic, unique, value};
+use crate::world::{Broker, DEADLINE, Member, World, commit, create, group, record, topic, unique, value};
 
 // promise: BRIDGE: on a revocation what is settled is committed and the rest is left
 #[tokio::test]
@@ -60,6 +60,34 @@ async fn a_replica_that_comes_back_is_delivered_to_soon() {
     let mut again = Member::join(&log, &group);
     assert_eq!(again.values(1).await, ["1"]);
     assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
+}
+
+// promise: BRIDGE: readiness tells the truth
+#[tokio::test]
+async fn that_a_topic_is_there_now_is_told_to_who_gets_nothing_of_it_as_well() {
+    let Some(world) = World::kafka() else { return };
+    let log = world.open();
+    let topic = unique("late");
+    let one = group(&[&topic], Initial::Earliest);
+    let mut two = one.clone();
+    two.replica = "replica-1".into();
+    let mut members = [Member::join(&log, &one), Member::join(&log, &two)];
+    for member in &mut members {
+        let alarm = member.alarm().await;
+        assert!(matches!(&alarm, Alarm::Topic { topic: missing, .. } if *missing == topic), "{alarm:?}");
+    }
+    create(&log, &topic, 1).await;
+    let mut owners = 0;
+    for member in &mut members {
+        owners += loop {
+            match member.next().await {
+                Happening::Assigned(positions) if !positions.is_empty() => break positions.len(),
+                Happening::Alarm(Alarm::Found { topic: found }) if found == topic => break 0,
+                _ => {}
+            }
+        };
+    }
+    assert_eq!(owners, 1);
 }
 
 // promise: BRIDGE: who stops leaves its group, and the others have its partitions at once

@@ -116,7 +116,9 @@ impl Member {
             match self.next().await {
                 Happening::Assigned(positions) if positions.is_empty() => {}
                 Happening::Assigned(positions) => return positions,
-                Happening::Alarm(Alarm::Topic { .. } | Alarm::Unavailable(_) | Alarm::Cleared) => {}
+                Happening::Alarm(
+                    Alarm::Topic { .. } | Alarm::Found { .. } | Alarm::Unavailable(_) | Alarm::Cleared,
+                ) => {}
                 other => panic!("an assignment was expected before {other:?}"),
             }
         }

@@ -2,7 +2,7 @@
 //! queue. When the queue is full it waits a moment, and then pauses the partitions and goes on polling, so that the group
 //! never takes a slow sink for a dead member.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::groups::GroupInfo;
+use rdkafka::metadata::MetadataTopic;
 
 use super::Member;
 use super::failure::is_away;
@@ -26,6 +27,10 @@ const PAUSED_WAIT: Duration = Duration::from_millis(50);
 /// How often a cluster that was away is asked whether it is back.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(500);
+/// How often a topic that was missing is looked for.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// A topic that has been there for so long is shared out: the group looks for new ones every five seconds.
+const SHARED_OUT: Duration = Duration::from_secs(7);
 /// How long the cluster may take to tell who is in a group.
 const GROUP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a leaving thread looks whether it has left.
@@ -37,6 +42,9 @@ struct Reader {
     member: Arc<Member>,
     /// Topics that did not exist when the group was joined.
     appeared: BTreeSet<String>,
+    /// Topics that are missing, or of which we were given nothing yet, and since when they are there.
+    missing: BTreeMap<String, Option<Instant>>,
+    looked: Instant,
     away_since_probe: Option<Instant>,
     /// Whether the cause of being away has been told, and not its consequence alone.
     cause_told: bool,
@@ -46,7 +54,15 @@ struct Reader {
 
 pub(super) fn start(member: Arc<Member>) -> Result<(), Error> {
     let name = format!("kafka-{}", member.group.source);
-    let reader = Reader { member, appeared: BTreeSet::new(), away_since_probe: None, cause_told: false, dead: false };
+    let reader = Reader {
+        member,
+        appeared: BTreeSet::new(),
+        missing: BTreeMap::new(),
+        looked: Instant::now(),
+        away_since_probe: None,
+        cause_told: false,
+        dead: false,
+    };
     let thread = std::thread::Builder::new().name(name).spawn(move || reader.run());
     thread.map(drop).map_err(|error| Error::Config(format!("no thread for the source: {error}")))
 }
@@ -106,6 +122,7 @@ impl Reader {
         let polled = events.poll(limit);
         self.pass_on(polled);
         self.probe();
+        self.look_for_missing();
     }
 
     /// Answers whether records may flow; when not, a while has been waited.
@@ -147,6 +164,7 @@ impl Reader {
             added.expect("the offset is a number");
         }
         self.member.own(&partitions);
+        partitions.iter().for_each(|partition| drop(self.missing.remove(&*partition.topic)));
         self.member.queue.push_urgent(Happening::Assigned(positions));
         if let Err(error) = self.member.consumer.incremental_assign(&list) {
             tracing::warn!(%error, source = self.member.group.source, "an assignment came too late");
@@ -200,16 +218,45 @@ impl Reader {
             }
             (RDKafkaErrorCode::AutoOffsetReset, Some((partition, next))) => self.out_of_range(partition, next),
             (RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::TopicAuthorizationFailed, place) => {
-                let named = place.map(|(partition, _)| partition.topic.to_string());
-                let topics = &self.member.group.topics;
-                let topic = named.or_else(|| topics.iter().find(|topic| reason.contains(*topic)).cloned());
-                self.alarm(Alarm::Topic { topic: topic.unwrap_or_default(), reason });
+                self.topic_trouble(code, place.map(|(partition, _)| partition), reason);
             }
             _ if is_away(code) => {
                 self.member.reach.hear(code, &reason);
                 self.away(reason);
             }
             _ => tracing::warn!(%code, reason, source = self.member.group.source, "the consumer had trouble"),
+        }
+    }
+
+    fn topic_trouble(&mut self, code: RDKafkaErrorCode, place: Option<Partition>, reason: String) {
+        let topics = &self.member.group.topics;
+        let said = || topics.iter().find(|topic| reason.contains(&format!(": {topic}: "))).cloned();
+        let topic = place.as_ref().map(|partition| partition.topic.to_string()).or_else(said).unwrap_or_default();
+        // A topic that may not be read is there all the same: only an assignment tells that this is over.
+        if place.is_none() || code == RDKafkaErrorCode::UnknownTopicOrPartition {
+            self.missing.insert(topic.clone(), None);
+        }
+        self.alarm(Alarm::Topic { topic, reason });
+    }
+
+    /// Who gets no partition of a topic that appears would never hear of it.
+    fn look_for_missing(&mut self) {
+        if self.missing.is_empty() || self.looked.elapsed() < LOOK_INTERVAL {
+            return;
+        }
+        self.looked = Instant::now();
+        let consumer = Arc::clone(&self.member.consumer);
+        for (topic, since) in &mut self.missing {
+            let Ok(metadata) = consumer.fetch_metadata(Some(topic), PROBE_INTERVAL) else { return };
+            let is_there = |topic: &MetadataTopic| topic.error().is_none() && !topic.partitions().is_empty();
+            *since = metadata.topics().first().filter(|topic| is_there(topic)).map(|_| since.unwrap_or(self.looked));
+        }
+        let found = |since: &Option<Instant>| since.is_some_and(|since| since.elapsed() > SHARED_OUT);
+        let found: Vec<String> =
+            self.missing.iter().filter(|(_, since)| found(since)).map(|(topic, _)| topic.clone()).collect();
+        for topic in found {
+            self.missing.remove(&topic);
+            self.alarm(Alarm::Found { topic });
         }
     }
 
