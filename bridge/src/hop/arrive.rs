@@ -28,7 +28,11 @@ impl Running<'_> {
                     self.step(Input::Assigned { slot, next: position.next, metadata: position.metadata });
                 }
             }
-            Happening::Revoked(revoked) => self.revoked(revoked).await,
+            Happening::Revoked(revoked) => {
+                // Who lost everything joins again; who gives some back is told what it has, if only that it is nothing.
+                self.assigned &= !revoked.lost;
+                self.revoked(revoked).await;
+            }
             Happening::Alarm(alarm) => self.alarm(alarm),
         }
     }

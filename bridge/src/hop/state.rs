@@ -15,6 +15,8 @@ pub struct State {
     pub sink: String,
     /// Whether the log has answered with partitions, or with none.
     pub assigned: bool,
+    /// Whether the thread that reads the log goes on.
+    pub reading: bool,
     /// Replies and offsets are written all or none; when not, at least once and one after the other.
     pub transactional: bool,
     /// `open`, `waking`, `failing` or `paused`.
@@ -54,6 +56,9 @@ impl State {
         if !self.assigned {
             complaints.push("no partitions were assigned yet".into());
         }
+        if self.assigned && !self.reading {
+            complaints.push("the log is not read: the thread that should read it hangs".into());
+        }
         if self.gate == "paused" {
             complaints.push("the sink does not accept the token; the source is paused".into());
         }
@@ -74,6 +79,7 @@ impl Hop {
             sink: source.sink.to_string(),
             transactional: true,
             assigned: false,
+            reading: false,
             gate: "open",
             in_flight: 0,
             lanes: 0,
@@ -97,6 +103,7 @@ impl Running<'_> {
             group: hop.source.group.clone(),
             sink: hop.source.sink.to_string(),
             assigned: self.assigned,
+            reading: self.control.is_reading(),
             transactional: self.control.is_transactional(),
             gate: match self.machine.gate() {
                 Look::Open => "open",

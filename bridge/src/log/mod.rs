@@ -13,7 +13,7 @@ mod types;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use queue::Feed;
 pub use types::*;
@@ -188,6 +188,14 @@ impl Control {
     pub fn is_transactional(&self) -> bool {
         match &self.0 {
             Member::Kafka(member) => member.is_transactional(),
+            Member::Embedded(_) => true,
+        }
+    }
+
+    /// Whether somebody reads the log for the feed. The embedded one has nobody to wait for.
+    pub fn is_reading(&self) -> bool {
+        match &self.0 {
+            Member::Kafka(member) => member.is_reading(Instant::now()),
             Member::Embedded(_) => true,
         }
     }

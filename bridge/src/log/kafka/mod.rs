@@ -16,7 +16,7 @@ mod writer;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
@@ -29,6 +29,9 @@ pub use client::{check_properties, check_property};
 use reach::Reach;
 use transaction::Committer;
 use writer::Writer;
+
+/// How long a thread that reads may be busy with one thing: a question to the cluster may take ten seconds.
+const SILENCE_MAX: Duration = Duration::from_secs(25);
 
 /// A cluster and how to reach it.
 pub(super) struct Cluster {
@@ -51,6 +54,8 @@ pub(super) struct Member {
     closing: AtomicBool,
     gone: AtomicBool,
     reach: Arc<Reach>,
+    /// When the thread that reads went on last.
+    beat: Mutex<Instant>,
 }
 
 /// What keeps partitions from flowing.
@@ -84,8 +89,8 @@ impl Cluster {
         let queue = Queue::new(group.waiting_max, group.waiting_bytes_max);
         let feed = Feed::new(&queue);
         let (flow, closing, gone) = (Mutex::default(), AtomicBool::new(false), AtomicBool::new(false));
-        let reach = Arc::clone(&self.properties.reach);
-        let member = Arc::new(Member { group, consumer, writer, queue, owned, flow, closing, gone, reach });
+        let (reach, beat) = (Arc::clone(&self.properties.reach), Mutex::new(Instant::now()));
+        let member = Arc::new(Member { group, consumer, writer, queue, owned, flow, closing, gone, reach, beat });
         reader::start(Arc::clone(&member))?;
         Ok((feed, member))
     }
@@ -164,6 +169,16 @@ impl Member {
 
     pub(super) fn is_transactional(&self) -> bool {
         !self.writer.is_plain()
+    }
+
+    /// Whether the thread that reads is there and goes on.
+    pub(super) fn is_reading(&self, now: Instant) -> bool {
+        let beat = *self.beat.lock().expect("no holder panics");
+        !self.gone.load(Ordering::Acquire) && now.saturating_duration_since(beat) < SILENCE_MAX
+    }
+
+    fn beat(&self) {
+        *self.beat.lock().expect("no holder panics") = Instant::now();
     }
 
     pub(super) fn close(&self) {

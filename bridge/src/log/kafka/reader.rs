@@ -1,9 +1,10 @@
-//! A member's thread: it joins the group, polls always, and hands records, ends, assignments and troubles to the feed's
+//! A member's thread: it joins the group, polls (but while a revocation is drained), and hands records, ends, assignments and troubles to the feed's
 //! queue. When the queue is full it waits a moment, and then pauses the partitions and goes on polling, so that the group
 //! never takes a slow sink for a dead member.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
@@ -53,9 +54,8 @@ struct Reader {
 }
 
 pub(super) fn start(member: Arc<Member>) -> Result<(), Error> {
-    let name = format!("kafka-{}", member.group.source);
     let reader = Reader {
-        member,
+        member: Arc::clone(&member),
         appeared: BTreeSet::new(),
         missing: BTreeMap::new(),
         looked: Instant::now(),
@@ -63,8 +63,27 @@ pub(super) fn start(member: Arc<Member>) -> Result<(), Error> {
         cause_told: false,
         dead: false,
     };
-    let thread = std::thread::Builder::new().name(name).spawn(move || reader.run());
+    on_a_thread(member, move || reader.run())
+}
+
+/// However `work` ends, the feed ends with it, and its owner joins again.
+fn on_a_thread(member: Arc<Member>, work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let name = format!("kafka-{}", member.group.source);
+    let left = Left(member);
+    let thread = std::thread::Builder::new().name(name).spawn(move || {
+        let _left = left;
+        work();
+    });
     thread.map(drop).map_err(|error| Error::Config(format!("no thread for the source: {error}")))
+}
+
+/// Says at its end that nothing follows, also when the thread panics.
+struct Left(Arc<Member>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.left();
+    }
 }
 
 impl Reader {
@@ -77,8 +96,6 @@ impl Reader {
             }
             self.leave(&mut events);
         }
-        drop(events);
-        self.member.left();
     }
 
     /// Settles what a predecessor left open, then joins; answers whether it did before the close.
@@ -115,6 +132,7 @@ impl Reader {
 
     /// Waits for something to happen and passes it on.
     fn turn(&mut self, events: &mut Events) {
+        self.member.beat();
         let limit = match self.make_room() {
             true => POLL,
             false => Duration::ZERO,
@@ -176,6 +194,7 @@ impl Reader {
     fn positions(&mut self, partitions: &[Partition]) -> Option<Vec<Position>> {
         while !self.member.is_over() {
             let member = &self.member;
+            member.beat();
             match positions::of(&member.consumer, &member.group, partitions, &self.appeared) {
                 Ok(positions) => {
                     self.back();
@@ -200,7 +219,7 @@ impl Reader {
             let revoked = Revoked { partitions: partitions.clone(), lost, release };
             member.queue.push_urgent(Happening::Revoked(revoked));
             if !lost {
-                let _ = released.recv_timeout(member.group.revoke_timeout);
+                await_release(member, &released);
             }
         }
         member.disown(&partitions);
@@ -339,10 +358,52 @@ impl Reader {
     }
 }
 
+/// Nobody polls meanwhile, and it would help nobody: from the moment that librdkafka tells of a revocation until it is answered, all
+/// partitions of the member stand still, also those that stay.
+fn await_release(member: &Member, released: &Receiver<()>) {
+    let deadline = Instant::now() + member.group.revoke_timeout;
+    while Instant::now() < deadline && released.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
+        member.beat();
+    }
+}
+
 pub(super) fn list(partitions: &[Partition]) -> TopicPartitionList {
     let mut list = TopicPartitionList::with_capacity(partitions.len());
     for Partition { topic, number } in partitions {
         list.add_partition(topic, *number);
     }
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Group;
+    use crate::log::kafka::{Cluster, SILENCE_MAX};
+
+    /// Of a cluster that is not there.
+    fn join() -> (crate::log::Feed, Arc<Member>) {
+        let properties = [("bootstrap.servers".to_owned(), "127.0.0.1:9".to_owned())].into();
+        let cluster = Cluster::open(properties, "r", Default::default()).unwrap();
+        cluster.join(Group::new("s", "g", &["t"], "r", Initial::Earliest)).unwrap()
+    }
+
+    // promise: BRIDGE: readiness tells the truth
+    #[tokio::test]
+    async fn a_thread_that_panics_ends_its_feed() {
+        let (mut feed, member) = join();
+        on_a_thread(Arc::clone(&member), || panic!("a bug")).unwrap();
+        let ended = async { while feed.next().await.is_some() {} };
+        tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the feed ends");
+        member.close();
+    }
+
+    // promise: BRIDGE: readiness tells the truth
+    #[test]
+    fn who_has_not_polled_for_long_does_not_read() {
+        let (_feed, member) = join();
+        let now = Instant::now();
+        assert!(member.is_reading(now) && !member.is_reading(now + SILENCE_MAX + Duration::from_secs(60)));
+        member.close();
+    }
 }
