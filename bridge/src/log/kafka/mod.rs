@@ -4,6 +4,7 @@
 mod admin;
 mod client;
 mod failure;
+mod missing;
 mod plain;
 mod positions;
 mod raw;

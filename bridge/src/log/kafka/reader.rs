@@ -2,7 +2,7 @@
 //! queue. When the queue is full it waits a moment, and then pauses the partitions and goes on polling, so that the group
 //! never takes a slow sink for a dead member.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -12,10 +12,10 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::groups::GroupInfo;
-use rdkafka::metadata::MetadataTopic;
 
 use super::Member;
 use super::failure::is_away;
+use super::missing::Missing;
 use super::positions;
 use super::raw::{self, Events, Polled, Trouble};
 use crate::log::{Alarm, Error, Happening, Initial, Partition, Position, Release, Revoked};
@@ -28,10 +28,6 @@ const PAUSED_WAIT: Duration = Duration::from_millis(50);
 /// How often a cluster that was away is asked whether it is back.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(500);
-/// How often a topic that was missing is looked for.
-const LOOK_INTERVAL: Duration = Duration::from_secs(2);
-/// A topic that has been there for so long is shared out: the group looks for new ones every five seconds.
-const SHARED_OUT: Duration = Duration::from_secs(7);
 /// How long the cluster may take to tell who is in a group.
 const GROUP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a leaving thread looks whether it has left.
@@ -43,9 +39,7 @@ struct Reader {
     member: Arc<Member>,
     /// Topics that did not exist when the group was joined.
     appeared: BTreeSet<String>,
-    /// Topics that are missing, or of which we were given nothing yet, and since when they are there.
-    missing: BTreeMap<String, Option<Instant>>,
-    looked: Instant,
+    missing: Missing,
     away_since_probe: Option<Instant>,
     /// Whether the cause of being away has been told, and not its consequence alone.
     cause_told: bool,
@@ -57,8 +51,7 @@ pub(super) fn start(member: Arc<Member>) -> Result<(), Error> {
     let reader = Reader {
         member: Arc::clone(&member),
         appeared: BTreeSet::new(),
-        missing: BTreeMap::new(),
-        looked: Instant::now(),
+        missing: Missing::new(),
         away_since_probe: None,
         cause_told: false,
         dead: false,
@@ -182,7 +175,7 @@ impl Reader {
             added.expect("the offset is a number");
         }
         self.member.own(&partitions);
-        partitions.iter().for_each(|partition| drop(self.missing.remove(&*partition.topic)));
+        partitions.iter().for_each(|partition| self.missing.forget(&partition.topic));
         self.member.queue.push_urgent(Happening::Assigned(positions));
         if let Err(error) = self.member.consumer.incremental_assign(&list) {
             tracing::warn!(%error, source = self.member.group.source, "an assignment came too late");
@@ -253,28 +246,14 @@ impl Reader {
         let topic = place.as_ref().map(|partition| partition.topic.to_string()).or_else(said).unwrap_or_default();
         // A topic that may not be read is there all the same: only an assignment tells that this is over.
         if place.is_none() || code == RDKafkaErrorCode::UnknownTopicOrPartition {
-            self.missing.insert(topic.clone(), None);
+            self.missing.add(topic.clone());
         }
         self.alarm(Alarm::Topic { topic, reason });
     }
 
     /// Who gets no partition of a topic that appears would never hear of it.
     fn look_for_missing(&mut self) {
-        if self.missing.is_empty() || self.looked.elapsed() < LOOK_INTERVAL {
-            return;
-        }
-        self.looked = Instant::now();
-        let consumer = Arc::clone(&self.member.consumer);
-        for (topic, since) in &mut self.missing {
-            let Ok(metadata) = consumer.fetch_metadata(Some(topic), PROBE_INTERVAL) else { return };
-            let is_there = |topic: &MetadataTopic| topic.error().is_none() && !topic.partitions().is_empty();
-            *since = metadata.topics().first().filter(|topic| is_there(topic)).map(|_| since.unwrap_or(self.looked));
-        }
-        let found = |since: &Option<Instant>| since.is_some_and(|since| since.elapsed() > SHARED_OUT);
-        let found: Vec<String> =
-            self.missing.iter().filter(|(_, since)| found(since)).map(|(topic, _)| topic.clone()).collect();
-        for topic in found {
-            self.missing.remove(&topic);
+        for topic in self.missing.look(&self.member.consumer) {
             self.alarm(Alarm::Found { topic });
         }
     }
