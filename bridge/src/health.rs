@@ -31,13 +31,12 @@ pub struct Health {
 impl Health {
     /// Why the bridge is not ready, source by source; nothing when it is.
     pub async fn complaints(&self) -> Vec<String> {
-        let mut complaints = Vec::new();
-        for (member, state) in self.members.iter().zip(self.ask().await) {
-            let told = state.map_or_else(|| vec!["does not answer".into()], |state| state.complaints());
-            let told = told.into_iter().chain(member.sender.trouble());
-            complaints.extend(told.map(|complaint| format!("{}: {complaint}", member.name)));
-        }
-        complaints
+        let states = self.ask().await;
+        let told = self.members.iter().zip(&states);
+        told.flat_map(|(member, state)| {
+            member.complaints(state.as_ref()).into_iter().map(|complaint| format!("{}: {complaint}", member.name))
+        })
+        .collect()
     }
 
     /// The state of every source that answers.
@@ -72,7 +71,12 @@ impl Health {
         let members: Vec<_> =
             self.members.iter().map(|member| (member.name.clone(), Rc::clone(&member.metrics))).collect();
         page.sources(&members);
-        let states = self.sources().await;
+        let states = self.ask().await;
+        let ready = self.members.iter().zip(&states).map(|(member, state)| {
+            (label(&member.name), f64::from(u8::from(member.complaints(state.as_ref()).is_empty())))
+        });
+        page.family(("till_ready", "gauge", "1 when nothing is wrong"), ready);
+        let states: Vec<State> = states.into_iter().flatten().collect();
         gauges(&mut page, &states);
         page.family(("till_lag", "gauge", "Records that are not settled yet"), self.lag(&states).await);
         self.wake_counts(&mut page);
@@ -98,6 +102,12 @@ impl Health {
 }
 
 impl Member {
+    /// Why it is not ready, by what it has answered.
+    fn complaints(&self, state: Option<&State>) -> Vec<String> {
+        let told = state.map_or_else(|| vec!["does not answer".into()], State::complaints);
+        told.into_iter().chain(self.sender.trouble()).collect()
+    }
+
     /// An answer that never comes is closed.
     fn ask(&self) -> oneshot::Receiver<State> {
         let (question, answer) = oneshot::channel();
@@ -107,14 +117,11 @@ impl Member {
 }
 
 fn gauges(page: &mut Page, states: &[State]) {
-    let gauges: [Reading<State>; 5] = [
+    let gauges: [Reading<State>; 4] = [
         (("till_in_flight", "gauge", "Calls of the sink under way"), |state| state.in_flight as f64),
         (("till_lanes", "gauge", "Lanes with something in them"), |state| state.lanes as f64),
         (("till_buffered_records", "gauge", "Records in memory"), |state| state.buffered_records as f64),
         (("till_stopped_lanes", "gauge", "Lanes that wait for a person"), |state| state.stopped_lanes.len() as f64),
-        (("till_ready", "gauge", "1 when nothing is wrong"), |state| {
-            f64::from(u8::from(state.complaints().is_empty()))
-        }),
     ];
     for (head, read) in gauges {
         page.family(head, states.iter().map(|state| (label(&state.source), read(state))));
@@ -149,6 +156,8 @@ mod tests {
         let member = Member { name: "s".into(), metrics: Rc::default(), sender, questions };
         let health = Health { members: vec![member], wakes: Wakes::default(), log };
         assert_eq!(health.complaints().await, ["s: does not answer"]);
+        let page = health.metrics().await;
+        assert!(page.contains("till_ready{source=\"s\"} 0"), "{page}");
         assert_eq!((health.retry("s").await, health.retry("other").await), (Some(None), None));
     }
 }
