@@ -16,7 +16,7 @@ mod proxy;
 mod support;
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use bridge::log::{NewRecord, Transactions};
@@ -24,10 +24,36 @@ use cluster::Cluster;
 use place::{Place, replies, reply};
 use support::*;
 
+static SAID: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// Where the bridges of this process say something.
+struct Said;
+
+impl std::io::Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        SAID.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A line with these words, of the bridge at this place.
+fn wait_for_line(place: &Place, words: &str) {
+    wait(words, || {
+        let said = String::from_utf8_lossy(&SAID.lock().unwrap()).into_owned();
+        said.lines().any(|line| line.contains(words) && line.contains(&place.name)).then_some(())
+    });
+}
+
 /// One broker for all of these tests. It goes with this process: nothing drops it.
 fn broker() -> Option<String> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
     let start = || {
+        let log = tracing_subscriber::fmt().with_writer(|| Said).with_ansi(false);
+        log.with_max_level(tracing::Level::WARN).init();
         let own = "offset.metadata.max.bytes=64\nmessage.max.bytes=10000000\nauto.create.topics.enable=true";
         let properties = format!("{}\n{own}", acl::PROPERTIES);
         Cluster::start(1, &std::env::temp_dir().join(format!("till-strict-{}", std::process::id())), &properties)
@@ -106,6 +132,7 @@ fn where_transactions_are_forbidden_everything_is_written_at_least_once() {
     assert_eq!(place.read(&place.dead()).len(), 1);
     assert_eq!(replies(&written).len(), 302);
     assert!(bridge.get("/sources").1.contains("\"transactional\": false"), "it says so");
+    wait_for_line(&place, "the cluster gives no transactions");
     bridge.stop();
     let calls = sink.deliveries().len();
     let bridge = place.start("one", &sink);
@@ -145,6 +172,7 @@ fn without_transactions_poison_stops_its_own_lane_and_the_others_go_on() {
         if call.is_wake() { answer(204) } else { Answer::events(&[event]) }
     });
     let bridge = place.start("one", &sink);
+    wait_for_line(&place, "--transactions never");
     place.write((0..100).map(|n| record(&format!("k{n}"), if n == 50 { "narrow" } else { "good" })).collect());
     wait("99 settled", || bridge.get("/sources").1.contains("\"settled\": 99").then_some(()));
     wait("a reason", || bridge.get("/health/ready").1.contains("is stopped").then_some(()));

@@ -65,6 +65,12 @@ impl Writer {
     ) -> Result<Self, Error> {
         let (sender, calls) = mpsc::channel(WAITING_MAX);
         let plain = Arc::new(AtomicBool::new(transactions == Transactions::Never));
+        if transactions == Transactions::Never {
+            tracing::warn!(
+                transactional_id = id,
+                "--transactions never: replies and offsets are written at least once, one after the other"
+            );
+        }
         let topics = HashMap::new();
         let writer = Writer { calls: sender, plain: Arc::clone(&plain) };
         let writing = Writing { properties, id, transactions, plain, committer, producer: None, topics };
