@@ -62,9 +62,14 @@ fn needs_of<'a>(config: &Config, source: &'a Source) -> Vec<Need<'a>> {
     let replies = reply_topics(&source.reply);
     let replies =
         replies.iter().map(|topic| need(topic, Right::Write, format!("takes the replies of {}", source.name)));
-    let dead = config.dead_letter_topic(source);
-    let dead = dead.iter().map(|topic| need(topic, Right::Write, format!("takes the dead letters of {}", source.name)));
-    read.chain(replies).chain(dead).collect()
+    let dead_topic = config.dead_letter_topic(source);
+    let dead =
+        dead_topic.iter().map(|topic| need(topic, Right::Write, format!("takes the dead letters of {}", source.name)));
+    // Orders to deliver a letter again stand in that topic as well.
+    let ordered = dead_topic.iter().filter(|_| config.api_token.is_some());
+    let ordered =
+        ordered.map(|topic| need(topic, Right::Read, format!("is read by {} and the operating API", source.name)));
+    read.chain(replies).chain(dead).chain(ordered).collect()
 }
 
 fn reply_topics(reply: &Reply) -> Vec<String> {
@@ -130,5 +135,39 @@ impl Rights {
 
     fn of_group(&self, group: &str) -> bool {
         self.groups.get(group).is_none_or(|rights| rights.contains(&Right::Read))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{LogKind, Options};
+
+    // promise: BRIDGE: `check` finds topics that are missing or too small, and what the broker says that we may not do
+    #[test]
+    fn with_the_operating_api_dead_letters_must_be_readable() {
+        let text = "apiVersion: eventing.knative.dev/v1alpha1\nkind: KafkaSink\nmetadata: { name: dead }\nspec: { topic: dead, \
+                    bootstrapServers: [b:1] }\n---\napiVersion: till.dev/v1\nkind: Source\nmetadata: { name: s }\nspec:\n  \
+                    bootstrapServers: [b:1]\n  topics: [in]\n  sink: { uri: 'http://h/' }\n  delivery: { deadLetterSink: { ref: { \
+                    kind: KafkaSink, name: dead, apiVersion: eventing.knative.dev/v1alpha1 } } }\n";
+        let check = |api_token: Option<&str>, expected: &[Right]| {
+            let options = Options {
+                sources: Vec::new(),
+                log: LogKind::Kafka,
+                resolve: None,
+                ingress_tokens: None,
+                secrets: None,
+                api_token: api_token.map(Into::into),
+                replica: "r".into(),
+                drain: Default::default(),
+                transactions: Default::default(),
+            };
+            let config = Config::parse(&[("f.yaml".into(), text.into())], &options, &|_| None).unwrap();
+            let rights: Vec<Right> =
+                needs(&config).iter().filter(|need| need.topic == "dead").map(|need| need.right).collect();
+            assert_eq!(rights, expected);
+        };
+        check(None, &[Right::Write]);
+        check(Some("/token"), &[Right::Write, Right::Read]);
     }
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::{Level, Place, Report};
-use crate::config::{Config, Sink};
+use crate::config::{Config, DeadLetterSink, Sink};
 use crate::tls;
 
 pub async fn check(config: &Config, report: &mut Report, told: &dyn Fn(&str)) {
@@ -13,7 +13,13 @@ pub async fn check(config: &Config, report: &mut Report, told: &dyn Fn(&str)) {
     };
     let of_ping =
         |ping: &'_ crate::config::Ping| (ping.sink.clone(), ping.token_file.clone(), ping.file.clone(), ping.line);
-    let all = config.sources.iter().map(of_source).chain(config.pings.iter().map(of_ping));
+    // No token is shown to a dead letter sink.
+    let of_letters = |source: &'_ crate::config::Source| match &source.delivery.dead_letter_sink {
+        Some(DeadLetterSink::Http(sink)) => Some((sink.clone(), None, source.file.clone(), source.line)),
+        _ => None,
+    };
+    let letters = config.sources.iter().filter_map(of_letters);
+    let all = config.sources.iter().map(of_source).chain(letters).chain(config.pings.iter().map(of_ping));
     for (sink, token_file, file, line) in all {
         let place = Place { file: &file, line };
         if let Some(token) = &token_file {

@@ -61,7 +61,7 @@ fn sinks_documents_and_budgets_are_looked_at_without_a_broker() {
         source(
             "two",
             "{ uri: 'http://127.0.0.1:9/' }",
-            "  delivery: { retry: 100, backoffDelay: PT100S, timeout: PT60S }\n",
+            "  delivery: { retry: 100, backoffDelay: PT100S, timeout: PT60S, deadLetterSink: { uri: 'http://no-such-desk.invalid/' } }\n",
         ),
         source("three", &format!("\n    uri: {https}\n    CACerts: {block}"), ""),
     ];
@@ -71,6 +71,7 @@ fn sinks_documents_and_budgets_are_looked_at_without_a_broker() {
     found(&findings, "error", 6, &["/nowhere/token"]);
     found(&findings, "warning", 6, &["no KafkaSink document makes it"]);
     found(&findings, "warning", 15, &["nobody listens there"]);
+    found(&findings, "error", 15, &["no-such-desk.invalid", "--resolve"]);
     found(&findings, "warning", 15, &["holds its lane", "retry: forever"]);
     found(&findings, "warning", 15, &["60 s", "--drain"]);
     found(&findings, "error", 24, &["has expired; it must be renewed"]);
