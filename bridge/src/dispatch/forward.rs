@@ -14,4 +14,9 @@ impl Forward {
         self.now += seen.saturating_sub(self.seen);
         self.seen = seen;
     }
+
+    /// What `now` would be if the clock said `seen`.
+    pub fn at(&self, seen: Millis) -> Millis {
+        self.now + seen.saturating_sub(self.seen)
+    }
 }

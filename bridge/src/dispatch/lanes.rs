@@ -19,13 +19,40 @@ pub struct Lanes {
     due: BTreeSet<(Millis, LaneKey)>,
     /// Lanes of partitions that have to wait.
     parked: BTreeMap<Slot, Vec<LaneKey>>,
-    /// How many deliveries of a partition are in stuck lanes.
-    stuck: BTreeMap<Slot, usize>,
+    /// What of a partition is in stuck lanes.
+    stuck: BTreeMap<Slot, Load>,
+}
+
+/// Memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    pub records: usize,
+    pub bytes: usize,
+}
+
+impl Load {
+    pub fn plus(self, other: Load) -> Load {
+        Load { records: self.records + other.records, bytes: self.bytes + other.bytes }
+    }
+
+    pub fn less(self, other: Load) -> Load {
+        Load { records: self.records - other.records, bytes: self.bytes - other.bytes }
+    }
+
+    pub fn part(self, parts: usize) -> Load {
+        Load { records: self.records / parts, bytes: self.bytes / parts }
+    }
+
+    /// Whether one of the two is used up.
+    pub fn reaches(self, limit: Load) -> bool {
+        self.records >= limit.records || self.bytes >= limit.bytes
+    }
 }
 
 #[derive(Debug)]
 struct Lane {
     queue: VecDeque<DeliveryId>,
+    load: Load,
     state: State,
     /// Its head could not go on, and is not settled yet.
     stuck: bool,
@@ -46,14 +73,17 @@ enum State {
 }
 
 impl Lanes {
-    pub fn push(&mut self, key: LaneKey, id: DeliveryId) {
+    pub fn push(&mut self, key: LaneKey, id: DeliveryId, bytes: usize) {
         let lane = self.lanes.entry(key).or_insert_with(|| {
             self.ready.push_back(key);
-            Lane { queue: VecDeque::with_capacity(1), state: State::Ready, stuck: false }
+            Lane { queue: VecDeque::with_capacity(1), load: Load::default(), state: State::Ready, stuck: false }
         });
         lane.queue.push_back(id);
+        let one = Load { records: 1, bytes };
+        lane.load = lane.load.plus(one);
         if lane.stuck {
-            *self.stuck.entry(key.slot).or_default() += 1;
+            let stuck = self.stuck.entry(key.slot).or_default();
+            *stuck = stuck.plus(one);
         }
     }
 
@@ -111,11 +141,12 @@ impl Lanes {
         }
     }
 
-    /// Its head is settled: the next one may go.
-    pub fn finish(&mut self, key: LaneKey) {
+    /// Its head, which had so many bytes, is settled: the next one may go.
+    pub fn finish(&mut self, key: LaneKey, bytes: usize) {
         self.mark(key, false);
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         lane.queue.pop_front();
+        lane.load = lane.load.less(Load { records: 1, bytes });
         if lane.queue.is_empty() {
             self.lanes.remove(&key);
         } else {
@@ -170,10 +201,14 @@ impl Lanes {
         })
     }
 
-    /// How many deliveries of a partition are in lanes that do not move: their heads wait for a retry (or are tried again right
-    /// now), for room in the metadata, or for a person.
-    pub fn stuck(&self, slot: Slot) -> usize {
-        self.stuck.get(&slot).copied().unwrap_or(0)
+    /// What of a partition is in lanes that do not move: their heads wait for a retry (or are tried again right now), for room in
+    /// the metadata, or for a person.
+    pub fn stuck(&self, slot: Slot) -> Load {
+        self.stuck.get(&slot).copied().unwrap_or_default()
+    }
+
+    pub fn all_stuck(&self) -> Load {
+        self.stuck.values().copied().fold(Load::default(), Load::plus)
     }
 
     fn set(&mut self, key: LaneKey, state: State) {
@@ -185,8 +220,8 @@ impl Lanes {
     fn mark(&mut self, key: LaneKey, stuck: bool) {
         let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.stuck != stuck) else { return };
         lane.stuck = stuck;
-        let count = self.stuck.entry(key.slot).or_default();
-        *count = if stuck { *count + lane.queue.len() } else { *count - lane.queue.len() };
+        let all = self.stuck.entry(key.slot).or_default();
+        *all = if stuck { all.plus(lane.load) } else { all.less(lane.load) };
     }
 }
 
@@ -200,7 +235,7 @@ mod tests {
     fn lanes() -> Lanes {
         let mut lanes = Lanes::default();
         for (key, id) in [(A, 1), (A, 2), (B, 3)] {
-            lanes.push(key, DeliveryId(id));
+            lanes.push(key, DeliveryId(id), 10);
         }
         lanes
     }
@@ -213,10 +248,10 @@ mod tests {
     fn a_lane_gives_one_at_a_time_and_lanes_run_abreast() {
         let mut lanes = lanes();
         assert_eq!([take(&mut lanes), take(&mut lanes), take(&mut lanes)], [Some(1), Some(3), None]);
-        lanes.finish(A);
+        lanes.finish(A, 10);
         assert_eq!(take(&mut lanes), Some(2));
-        lanes.finish(A);
-        lanes.finish(B);
+        lanes.finish(A, 10);
+        lanes.finish(B, 10);
         assert_eq!(lanes.len(), 0);
     }
 
@@ -246,16 +281,21 @@ mod tests {
     #[test]
     fn what_cannot_move_is_counted_by_partition() {
         let mut lanes = lanes();
-        let stuck = |lanes: &Lanes| [lanes.stuck(A.slot), lanes.stuck(B.slot)];
+        let stuck = |lanes: &Lanes| {
+            let (one, other) = (lanes.stuck(A.slot), lanes.stuck(B.slot));
+            assert_eq!(lanes.all_stuck(), one.plus(other));
+            assert_eq!((one.bytes, other.bytes), (10 * one.records, 10 * other.records));
+            [one.records, other.records]
+        };
         take(&mut lanes);
         assert_eq!(stuck(&lanes), [0, 0]);
         lanes.wait(A, 100);
-        lanes.push(A, DeliveryId(4));
+        lanes.push(A, DeliveryId(4), 10);
         assert_eq!(stuck(&lanes), [3, 0]);
         lanes.wake_due(100);
         take(&mut lanes);
         assert_eq!(stuck(&lanes), [3, 0], "it may fail again");
-        lanes.finish(A);
+        lanes.finish(A, 10);
         assert_eq!(stuck(&lanes), [0, 0]);
         lanes.park(B);
         assert_eq!(stuck(&lanes), [0, 1]);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::forward::Forward;
 use super::gate::{Gate, Look};
-use super::lanes::{LaneKey, Lanes};
+use super::lanes::{LaneKey, Lanes, Load};
 use super::offsets::Admission;
 use super::partition::Partition;
 use super::{
@@ -98,11 +98,11 @@ impl<R: Clone> Machine<R> {
         self.balance(actions);
     }
 
-    /// In how many milliseconds a [`Input::Tick`] is due.
-    pub fn due_in(&self) -> Option<Millis> {
+    /// In how many milliseconds from `now` an [`Input::Tick`] is due. Not from the last step: it may be asked again and again without one.
+    pub fn due_in(&self, now: Millis) -> Option<Millis> {
         let gate = self.gate.due().filter(|_| self.lanes.has_ready() && self.in_flight < self.policy.in_flight_max);
         let due = [gate, self.lanes.next_due()].into_iter().flatten().min()?;
-        (!self.draining).then(|| due.saturating_sub(self.clock.now))
+        (!self.draining).then(|| due.saturating_sub(self.clock.at(now)))
     }
 
     /// What there is to commit if the deliveries of `writing` are written in the same commit. It counts as committed until
@@ -180,7 +180,7 @@ impl<R: Clone> Machine<R> {
         self.bytes += bytes;
         let phase = Phase::Waiting;
         self.deliveries.insert(id, Delivery { slot, offset, lane, bytes, awaited, attempts, phase, record });
-        self.lanes.push(lane, id);
+        self.lanes.push(lane, id, bytes);
     }
 
     /// Nothing below `next` is still to be delivered for the first time.
@@ -314,7 +314,7 @@ impl<R: Clone> Machine<R> {
     fn settle(&mut self, id: DeliveryId) {
         let Some(delivery) = self.deliveries.remove(&id) else { return };
         self.bytes -= delivery.bytes;
-        self.lanes.finish(delivery.lane);
+        self.lanes.finish(delivery.lane, delivery.bytes);
         if let Some(partition) = self.partitions.get_mut(&delivery.slot) {
             partition.offsets.settle(delivery.offset);
             partition.attempts.remove(&delivery.offset);
@@ -354,18 +354,19 @@ impl<R: Clone> Machine<R> {
         }
     }
 
-    /// Memory is full until half of it is free. A partition is paused only while much of what it holds cannot move, so that it
-    /// leaves room for the others; never because records come faster than the sink takes them, since a log forgets what it
-    /// has fetched of a paused partition and fetches it again.
+    /// Half of the memory is for what moves: it is full until half of that is free. The other half is for what is stuck, shared by
+    /// the partitions: one that has its share is paused, so that it stops none of the others. A partition is never paused
+    /// because records come faster than the sink takes them: a log forgets what it has fetched of a paused partition.
     fn balance(&mut self, actions: &mut Vec<Action<R>>) {
-        let over = |part: usize| {
-            self.deliveries.len() >= self.policy.records_max / part || self.bytes >= self.policy.bytes_max / part
-        };
-        self.full = if self.full { over(2) } else { over(1) };
-        let most = self.policy.stuck_per_partition_max;
+        let memory = Load { records: self.policy.records_max, bytes: self.policy.bytes_max };
+        let used = Load { records: self.deliveries.len(), bytes: self.bytes };
+        let moving = used.less(self.lanes.all_stuck());
+        self.full = used.reaches(memory) || moving.reaches(memory.part(if self.full { 4 } else { 2 }));
+        let share = memory.part(2 * self.partitions.len().max(1));
         for (slot, partition) in &mut self.partitions {
-            let stuck = self.lanes.stuck(*slot);
-            let pause = stuck >= if partition.paused { (most / 2).max(1) } else { most };
+            let limit = share.part(if partition.paused { 2 } else { 1 });
+            let pause =
+                self.lanes.stuck(*slot).reaches(Load { records: limit.records.max(1), bytes: limit.bytes.max(1) });
             if pause != partition.paused {
                 partition.paused = pause;
                 actions.push(if pause { Action::Pause(*slot) } else { Action::Resume(*slot) });

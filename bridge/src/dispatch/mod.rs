@@ -75,8 +75,6 @@ pub enum OnUnauthorized {
 pub struct Policy {
     pub ordering: Ordering,
     pub in_flight_max: usize,
-    /// Records of one partition that cannot move now; a few more may come before the log hears of the pause.
-    pub stuck_per_partition_max: usize,
     /// Records and bytes in memory, all partitions together.
     pub records_max: usize,
     pub bytes_max: usize,

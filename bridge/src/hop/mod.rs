@@ -133,8 +133,8 @@ impl Hop {
         Policy {
             ordering: self.source.ordering,
             in_flight_max: self.source.in_flight_max,
-            stuck_per_partition_max: 256,
-            records_max: 2_048,
+            // Half of it is for what moves, and must hold what may be under way.
+            records_max: 2_048.max(4 * self.source.in_flight_max),
             bytes_max: 4 << 20,
             retry: delivery.retry.clone(),
             on_exhausted: delivery.on_exhausted,
@@ -300,7 +300,8 @@ impl<'a> Running<'a> {
     fn next_due(&self) -> Due {
         let deadline = self.leaving.as_ref().map(|leaving| leaving.deadline);
         let stop = self.stopping.as_ref().filter(|stopping| !stopping.closed).map(|stopping| stopping.deadline);
-        let retry = self.machine.due_in().map(|delay| self.hop.around.clock.steady() + delay);
+        let now = self.hop.around.clock.steady();
+        let retry = self.machine.due_in(now).map(|delay| now + delay);
         Due { steady: retry, instant: [deadline, stop, self.settling.due()].into_iter().flatten().min() }
     }
 

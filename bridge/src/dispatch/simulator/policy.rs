@@ -6,7 +6,6 @@ pub fn policy(chance: &mut fastrand::Rng) -> Policy {
     Policy {
         ordering: [Ordering::Key, Ordering::Partition, Ordering::None][chance.usize(..3)],
         in_flight_max: chance.usize(1..12),
-        stuck_per_partition_max: chance.usize(1..60),
         records_max: chance.usize(20..120),
         bytes_max: chance.usize(200..4_000),
         retry: retry(chance),

@@ -309,7 +309,7 @@ impl World {
 
     /// Time passes exactly as far as the machine says: what it forgets to wait for would hang.
     fn wait(&mut self) {
-        if let Some(due) = self.machine.due_in() {
+        if let Some(due) = self.machine.due_in(self.clock) {
             self.pass(due);
             self.step(Input::Tick);
         }
