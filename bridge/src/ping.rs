@@ -20,13 +20,14 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Sends the events of one schedule for ever.
 pub async fn run(ping: Ping, sender: Rc<Sender>, wakes: Wakes, clock: Clock) {
-    let mut after = clock.now();
-    while let Some(instant) = next(&ping, after) {
+    let mut last = clock.now();
+    while let Some(instant) = next(&ping, last) {
         clock.sleep_until(instant.as_millisecond()).await;
         // After a jump of the clock the last instant that was missed is made up for, and the others are skipped.
         let instant = latest(&ping, instant, clock.now());
         deliver(&ping, instant, &sender, &wakes, &clock).await;
-        after = instant.max(clock.now());
+        // What fell due during the call is next.
+        last = instant;
     }
     tracing::warn!(ping = ping.name, "the schedule has no next instant");
 }

@@ -20,6 +20,8 @@ use crate::request;
 /// The type of a wake.
 pub const TYPE: &str = "dev.till.wake";
 const EVERY: Duration = Duration::from_secs(3_600);
+/// Between two wakes of one sink.
+const PAUSE_MS: u64 = 100;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// A failed wake is tried again for ever: nothing else would make up for it before the hour is over.
 const RETRY: Retry =
@@ -100,6 +102,8 @@ async fn watch(name: String, sleeper: Rc<Sleeper>, clock: Clock) {
         sleeper.due.set(None);
         wake(&name, &sleeper, &clock).await;
         sleeper.ask(clock.now_ms() + EVERY.as_millis() as i64);
+        // An answer that asks for a wake in the past, again and again, is a mistake and must not become a hot loop.
+        clock.sleep_until_steady(clock.steady() + PAUSE_MS).await;
     }
 }
 

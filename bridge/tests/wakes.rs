@@ -93,3 +93,24 @@ fn a_schedule_delivers_its_events_with_retries() {
     assert_eq!(calls[0].event.id, calls[1].event.id, "the retry is the same event");
     assert!(calls.iter().any(|call| call.event.id != calls[0].event.id));
 }
+
+// promise: BRIDGE: an instant that falls due during a call is sent after it
+#[test]
+fn an_instant_that_falls_due_during_a_call_is_sent_after_it() {
+    let house = House::new();
+    let sink = Sink::start(|_, before| {
+        if before == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(1_300));
+        }
+        answer(204)
+    });
+    let document = format!(
+        "---\napiVersion: sources.knative.dev/v1\nkind: PingSource\nmetadata: {{ name: p }}\nspec:\n  schedule: '* * * * * *'\n  \
+         sink: {{ uri: 'http://{}/' }}\n",
+        sink.address
+    );
+    let _bridge = house.start(&document);
+    let calls = sink.wait_for(2);
+    let instant = |call: usize| calls[call].event.time.as_deref().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert_eq!(instant(1).as_second() - instant(0).as_second(), 1);
+}
