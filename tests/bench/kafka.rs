@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use bridge::log::{Log, NewRecord, NewTopic};
+use bridge::log::{Log, NewRecord, NewTopic, Transactions};
 use bytes::Bytes;
 
 use crate::process::free_pair;
@@ -35,8 +35,9 @@ impl Kafka {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// A writer without transactions, as most producers are: a record is to be read as soon as it is written.
     pub fn log(&self) -> Result<Log> {
-        Ok(Log::kafka([("bootstrap.servers".to_owned(), self.address())].into(), "bench")?)
+        Ok(Log::kafka_with([("bootstrap.servers".to_owned(), self.address())].into(), "bench", Transactions::Never)?)
     }
 
     pub async fn create(&self, topic: &str) -> Result<()> {
