@@ -66,6 +66,7 @@ impl Refusal {
                 letters::Refusal::Log(log::Error::Config(_)) => StatusCode::INTERNAL_SERVER_ERROR,
                 letters::Refusal::StillReading { .. }
                 | letters::Refusal::TooMany(_)
+                | letters::Refusal::NotHeard { .. }
                 | letters::Refusal::Busy
                 | letters::Refusal::Log(_) => StatusCode::SERVICE_UNAVAILABLE,
             },

@@ -160,8 +160,8 @@ fn start_sources(config: &Config, around: &Surroundings, halted: &watch::Receive
 fn addressees(config: &Config, members: &[Member]) -> BTreeMap<String, Addressee> {
     let sources = config.sources.iter().zip(members);
     let addressee = |(source, member): (&Source, &Member)| {
-        let (letters_topic, metrics) = (config.dead_letter_topic(source), Rc::clone(&member.metrics));
-        (source.name.clone(), Addressee { letters_topic, metrics })
+        let (letters_topic, group) = (config.dead_letter_topic(source), source.group.clone());
+        (source.name.clone(), Addressee { letters_topic, group, metrics: Rc::clone(&member.metrics) })
     };
     sources.map(addressee).collect()
 }

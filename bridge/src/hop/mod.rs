@@ -123,6 +123,7 @@ impl Hop {
         let topics: Vec<&str> = self.post.topics().into_iter().collect();
         let source = &self.source;
         let mut group = Group::new(&source.name, &source.group, &topics, &self.around.replica, source.initial);
+        group.from_end = self.post.orders_topic().map(str::to_owned).into_iter().collect();
         group.waiting_max = 500;
         group.revoke_timeout = self.around.drain + Duration::from_secs(5);
         group

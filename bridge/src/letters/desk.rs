@@ -26,6 +26,8 @@ const WAIT: Duration = Duration::from_secs(5);
 /// A source whose letters can be redriven.
 pub struct Addressee {
     pub letters_topic: Option<String>,
+    /// The group that hears of its orders.
+    pub group: String,
     pub metrics: Rc<Metrics>,
 }
 

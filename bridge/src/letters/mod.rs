@@ -41,6 +41,10 @@ pub enum Refusal {
     StillReading { read: i64, end: i64 },
     #[error("more than {0} letters are open; let the topic keep them for a shorter time")]
     TooMany(usize),
+    #[error(
+        "the source `{source_name}` does not read {partition} yet, and would not hear of an order; ask again in a moment"
+    )]
+    NotHeard { source_name: String, partition: log::Partition },
     #[error("others are asking for dead letters")]
     Busy,
     #[error("the log does not answer: {0}")]

@@ -41,6 +41,11 @@ impl Post {
         self.ordinary.iter().chain(&self.own).map(String::as_str).collect()
     }
 
+    /// The topic that its orders come in: an old one is none to be heard, a new one is written when its group has begun to read.
+    pub fn orders_topic(&self) -> Option<&str> {
+        self.own.as_deref()
+    }
+
     /// Nobody else's order is delivered, whoever reads the topic.
     pub fn sort(&self, record: Record) -> Arrival {
         if !self.letters.contains(&*record.partition.topic) {

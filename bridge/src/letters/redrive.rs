@@ -1,6 +1,6 @@
 //! Delivering letters again: orders are written at a rate, and each is refused that could not be heard or has gone in a circle.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use super::letter::Letter;
 use super::query::{Filter, Place, Which};
 use super::told::{Line, line};
 use super::{REQUEST_TIMEOUT, Refusal};
-use crate::log::{Error, NewRecord};
+use crate::log::{Error, NewRecord, Partition};
 use crate::metrics::add;
 
 /// Orders of a second are written in so many steps.
@@ -96,6 +96,7 @@ impl Desk {
             redriven.redriven = wanted.iter().map(|letter| line(letter, true)).collect();
             None
         } else {
+            self.are_heard(&wanted).await?;
             self.order(&wanted, &pace, deadline, &mut redriven).await
         };
         let next = rest.or(found.next);
@@ -131,6 +132,24 @@ impl Desk {
             }
             Some(_) => None,
         }
+    }
+
+    /// An order behind the end that its source will begin at is an order; one before it would be skipped for ever.
+    async fn are_heard(&self, letters: &[Letter]) -> Result<(), Refusal> {
+        let mut places: BTreeMap<&str, BTreeSet<&Partition>> = BTreeMap::new();
+        for letter in letters {
+            places.entry(&letter.source).or_default().insert(&letter.partition);
+        }
+        for (name, partitions) in places {
+            let Some(source) = self.sources.get(name) else { continue };
+            let asked = partitions.iter().map(|partition| (*partition).clone()).collect();
+            let commits = self.log.committed(&source.group, asked).await?;
+            let unread = |partition: &&&Partition| commits.iter().all(|commit| commit.partition != ***partition);
+            if let Some(partition) = partitions.iter().find(unread) {
+                return Err(Refusal::NotHeard { source_name: name.to_owned(), partition: (*partition).clone() });
+            }
+        }
+        Ok(())
     }
 
     /// Writes the orders, a step at a time. Answers where to go on when it could not come to the end.
@@ -190,4 +209,53 @@ fn missing(filter: &Filter, from: Option<&Place>, redriven: &Redriven) -> Vec<Re
     let reason = "it is not open: redriven already, not there, or not what else was asked for";
     let missing = asked.map(ToString::to_string).filter(|id| !told.contains(id));
     missing.map(|id| Refused { id, reason: reason.into() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::dead_letter::{Reason, record_of};
+    use crate::letters::Addressee;
+    use crate::log::{Group, Happening, Initial, Log, NewTopic};
+    use crate::metrics::Metrics;
+    use crate::testing;
+
+    fn desk(log: &Log) -> Desk {
+        let addressee =
+            Addressee { letters_topic: Some("dead".into()), group: "g".into(), metrics: Rc::new(Metrics::default()) };
+        Desk::new(log.clone(), Clock::from_environment(), BTreeMap::from([("s".to_owned(), addressee)]))
+    }
+
+    // promise: BRIDGE: a letter is ordered only when its source would hear of it
+    #[tokio::test]
+    async fn nothing_is_ordered_before_the_source_reads_and_nothing_old_is_heard() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::embedded(&folder.path().join("log.db")).unwrap();
+        let topic = NewTopic { name: "dead".into(), partitions: 1, replication: 1, retention: None };
+        log.create_topics(vec![topic]).await.unwrap();
+        let record = testing::record("in", 0, 7);
+        let letter = record_of("dead", &testing::source(""), &record, 1, &Reason::default(), 1);
+        log.append(vec![letter]).await.unwrap();
+        let (desk, order) = (desk(&log), Redrive { all: true, ..Redrive::default() });
+        let refused = desk.redrive(order.clone()).await.unwrap_err();
+        assert!(matches!(&refused, Refusal::NotHeard { source_name, .. } if source_name == "s"), "{refused}");
+        let dry = desk.redrive(Redrive { dry_run: true, ..order.clone() }).await.unwrap();
+        assert_eq!((dry.redriven.len(), log.read(Partition::new("dead", 0), 0, 9).await.unwrap().len()), (1, 1));
+
+        let mut group = Group::new("s", "g", &["dead"], "r", Initial::Earliest);
+        group.from_end.insert("dead".into());
+        let (mut feed, _control) = log.join(group).unwrap();
+        let Some(Happening::Assigned(positions)) = feed.next().await else { panic!("nothing was assigned") };
+        assert_eq!(positions[0].next, 1, "what is old is not heard");
+        assert_eq!(desk.redrive(order).await.unwrap().redriven.len(), 1);
+        let heard = loop {
+            if let Some(Happening::Record(record)) = feed.next().await {
+                break record;
+            }
+        };
+        assert_eq!(heard.offset, 1, "the order");
+    }
 }

@@ -192,6 +192,8 @@ pub struct Group {
     /// transactional id.
     pub replica: String,
     pub initial: Initial,
+    /// Topics that begin at their end, committed then, whatever `initial` says.
+    pub from_end: BTreeSet<String>,
     /// Bounds of what waits in the feed to be taken.
     pub waiting_max: usize,
     pub waiting_bytes_max: usize,
@@ -208,6 +210,7 @@ impl Group {
             topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
             replica: replica.to_owned(),
             initial,
+            from_end: BTreeSet::new(),
             waiting_max: 1_000,
             waiting_bytes_max: 1 << 20,
             revoke_timeout: Duration::from_secs(20),

@@ -250,6 +250,26 @@ async fn a_topic_that_appears_later_is_read_from_its_beginning() {
 }
 
 #[tokio::test]
+async fn a_topic_that_begins_at_its_end_does_so_whatever_is_initial() {
+    for world in World::all() {
+        let log = world.open();
+        let (ordinary, orders) = (topic(&log, 1).await, topic(&log, 1).await);
+        log.append([&ordinary, &orders].map(|topic| record(topic, "k", "before")).to_vec()).await.unwrap();
+        let mut group = group(&[&ordinary, &orders], Initial::Earliest);
+        group.from_end.insert(orders.clone());
+        let mut first = Member::join(&log, &group);
+        assert_eq!(first.values(1).await, ["before"], "on {}", world.name());
+        first.leave().await;
+        let asked = vec![Partition::new(orders.as_str(), 0)];
+        assert_eq!(log.committed(&group.group, asked).await.unwrap().len(), 1, "on {}", world.name());
+        log.append(vec![record(&orders, "k", "between")]).await.unwrap();
+        let mut second = Member::join(&log, &group);
+        let values = second.values(2).await;
+        assert!(values.contains(&"between".to_owned()), "on {}: {values:?}", world.name());
+    }
+}
+
+#[tokio::test]
 async fn reading_begins_at_an_instant() {
     for world in World::all() {
         let log = world.open();

@@ -147,6 +147,9 @@ impl Reader {
     }
 
     fn initial(&self, held: &Held) -> Result<i64, Error> {
+        if self.member.group.from_end.contains(&*held.partition.topic) {
+            return self.commit_initial(held, held.span.end);
+        }
         match self.member.group.initial {
             Initial::At(instant_ms) => sql::offset_at(&self.file, held, instant_ms),
             Initial::Earliest => Ok(held.span.start),

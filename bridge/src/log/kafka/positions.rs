@@ -24,7 +24,10 @@ pub(super) fn of(
     let found: BTreeMap<Partition, Commit> =
         committed(consumer, partitions)?.into_iter().map(|commit| (commit.partition.clone(), commit)).collect();
     let missing: Vec<&Partition> = partitions.iter().filter(|partition| !found.contains_key(partition)).collect();
-    let initial = initial(consumer, group.initial, &missing, appeared)?;
+    let (from_end, missing): (Vec<&Partition>, Vec<&Partition>) =
+        missing.into_iter().partition(|partition| group.from_end.contains(&*partition.topic));
+    let mut initial = initial(consumer, group.initial, &missing, appeared)?;
+    initial.extend(ends(consumer, &from_end)?);
     let position = |partition: &Partition| match found.get(partition) {
         Some(Commit { next, metadata, .. }) => {
             let metadata = (!metadata.is_empty()).then(|| metadata.clone());
@@ -91,6 +94,16 @@ fn initial(
             Ok(decided)
         }
     }
+}
+
+/// The ends of these partitions, committed at once: what comes from now on is read, also after a restart.
+fn ends(consumer: &BaseConsumer<Client>, missing: &[&Partition]) -> KafkaResult<BTreeMap<Partition, i64>> {
+    let end = |partition: &&Partition| Ok(((*partition).clone(), span(consumer, partition)?.1));
+    let ends: BTreeMap<Partition, i64> = missing.iter().map(end).collect::<KafkaResult<_>>()?;
+    if !ends.is_empty() {
+        keep(consumer, &ends)?;
+    }
+    Ok(ends)
 }
 
 fn at(
