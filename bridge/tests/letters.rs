@@ -327,6 +327,20 @@ fn a_letter_that_its_sink_does_not_take_stops_the_lane() {
     assert_eq!(letters.deliveries().len(), 2);
 }
 
+#[test]
+fn an_http_dead_letter_sink_is_called_as_often_at_a_time_as_the_sink() {
+    let (house, (sink, _)) = (House::new(), moody());
+    let letters = Sink::start(|_, _| answer(202).after(Duration::from_millis(100)));
+    let _bridge = house.start(&format!("{}  concurrency: {{ max: 2 }}\n", to_http(&sink, &letters, "")));
+    house.write((0..8).map(|n| record(&n.to_string(), "bad")).collect());
+    house.wait_for_commits("g", 8);
+    let mut begun: Vec<Instant> = letters.deliveries().iter().map(|call| call.at).collect();
+    begun.sort();
+    for three in begun.windows(3) {
+        assert!(three[2] - three[0] >= Duration::from_millis(90), "a third was called: {begun:?}");
+    }
+}
+
 // promise: BRIDGE: a source that retries forever makes no dead letters of failures
 #[test]
 fn a_source_that_retries_forever_makes_no_dead_letters_of_failures() {

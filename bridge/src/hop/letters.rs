@@ -4,6 +4,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::task::{AbortHandle, JoinError};
+
 use super::Running;
 use crate::answer::{Meaning, Outcome};
 use crate::clock::Clock;
@@ -18,10 +20,12 @@ use crate::request::{self, Request};
 const RETRIES_MAX: u32 = 10;
 
 /// A dead letter that was taken, or why it was not.
-pub(super) struct Posted {
-    id: DeliveryId,
+pub(super) type Posted = (DeliveryId, Result<(), String>);
+
+/// A dead letter on its way.
+pub(super) struct Posting {
+    abort: AbortHandle,
     record: Rc<Record>,
-    outcome: Result<(), String>,
 }
 
 impl Running<'_> {
@@ -33,15 +37,30 @@ impl Running<'_> {
         let request = request::request_of(&event, source.delivery.structured, false);
         let mut retry = source.delivery.retry.clone();
         retry.retries_max = Some(retry.retries_max.unwrap_or(RETRIES_MAX).min(RETRIES_MAX));
-        let (sender, record, timeout) = (Rc::clone(sender), Rc::clone(record), source.delivery.timeout);
-        self.letters.spawn_local(async move {
-            let outcome = call(&sender, &request, timeout, &retry, &clock).await;
-            Posted { id, record, outcome }
+        let (sender, posts, timeout) = (Rc::clone(sender), Rc::clone(&self.posts), source.delivery.timeout);
+        let abort = self.letters.spawn_local(async move {
+            let _place = posts.acquire().await.expect("it is never closed");
+            (id, call(&sender, &request, timeout, &retry, &clock).await)
         });
+        self.posting.insert(id, Posting { abort, record: Rc::clone(record) });
     }
 
-    pub(super) fn posted(&mut self, Posted { id, record, outcome }: Posted) {
-        // Its partition may have gone meanwhile: another bridge calls again.
+    /// What was on its way for partitions that have gone is another bridge's to call for.
+    pub(super) fn forget_posts(&mut self) {
+        let machine = &self.machine;
+        for (_, posting) in self.posting.extract_if(|id, _| !machine.is_writing(*id)) {
+            posting.abort.abort();
+        }
+    }
+
+    /// A call has ended. One that was forgotten tells nothing; one that broke was not taken.
+    pub(super) fn posted(&mut self, joined: Result<Posted, JoinError>) {
+        let landed = joined.or_else(|error| {
+            let broken = self.posting.iter().find(|(_, posting)| posting.abort.id() == error.id());
+            broken.map(|(id, _)| (*id, Err(error.to_string()))).ok_or(())
+        });
+        let Ok((id, outcome)) = landed else { return };
+        let Some(Posting { record, .. }) = self.posting.remove(&id) else { return };
         if !self.machine.is_writing(id) {
             return;
         }

@@ -15,7 +15,7 @@ use std::hash::RandomState;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
 
@@ -31,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::wakes::Wakes;
 
 use leave::{Leaving, Stopping};
-use letters::Posted;
+use letters::{Posted, Posting};
 use names::Partitions;
 use settle::Settling;
 pub use state::{PartitionState, State};
@@ -159,6 +159,9 @@ struct Running<'a> {
     under_way: HashMap<DeliveryId, Call>,
     /// Dead letters on their way to a sink.
     letters: JoinSet<Posted>,
+    posting: HashMap<DeliveryId, Posting>,
+    /// As many letters are called for at a time as records are delivered.
+    posts: Rc<Semaphore>,
     settling: Settling,
     leaving: Option<Leaving>,
     stopping: Option<Stopping>,
@@ -184,7 +187,7 @@ enum Event {
     Happening(Option<Happening>),
     Landed(Result<(DeliveryId, Outcome), JoinError>),
     Settled(Result<(), crate::log::Error>),
-    Posted(Posted),
+    Posted(Result<Posted, JoinError>),
     Question(Question),
     Stop,
     Time,
@@ -202,6 +205,8 @@ impl<'a> Running<'a> {
             calls: JoinSet::new(),
             under_way: HashMap::new(),
             letters: JoinSet::new(),
+            posting: HashMap::new(),
+            posts: Rc::new(Semaphore::new(hop.source.in_flight_max)),
             settling: Settling::default(),
             leaving: None,
             stopping: None,
@@ -231,7 +236,7 @@ impl<'a> Running<'a> {
                     self.land_the_others();
                 }
                 Event::Settled(result) => self.settled(result),
-                Event::Posted(posted) => self.posted(posted),
+                Event::Posted(joined) => self.posted(joined),
                 Event::Question(Question::State(answer)) => drop(answer.send(self.state())),
                 Event::Question(Question::Retry(answer)) => drop(answer.send(self.retry())),
                 Event::Stop => self.begin_stop(),
@@ -261,7 +266,7 @@ impl<'a> Running<'a> {
             happening = happening => Event::Happening(happening),
             Some(joined) = calls.join_next() => Event::Landed(joined),
             result = settling.result() => Event::Settled(result),
-            Some(Ok(posted)) = letters.join_next() => Event::Posted(posted),
+            Some(joined) = letters.join_next() => Event::Posted(joined),
             Some(question) = questions.recv() => Event::Question(question),
             _ = stop.wait_for(|stop| *stop), if !is_stopping => Event::Stop,
             () = due.wait(&hop.around.clock) => Event::Time,
@@ -329,7 +334,11 @@ impl<'a> Running<'a> {
     fn step(&mut self, input: Input<Rc<Record>>) {
         let mut actions = std::mem::take(&mut self.actions);
         let now = self.hop.around.clock.steady();
+        let goes = matches!(input, Input::Gone(_) | Input::Assigned { .. });
         self.machine.step(now, input, &mut actions);
+        if goes {
+            self.forget_posts();
+        }
         self.time_waking(now);
         for action in actions.drain(..) {
             self.act(action);
