@@ -341,6 +341,28 @@ fn an_http_dead_letter_sink_is_called_as_often_at_a_time_as_the_sink() {
     }
 }
 
+#[test]
+fn an_http_dead_letter_sink_may_wake_up_without_a_retry() {
+    let (house, (sink, _)) = (House::new(), moody());
+    // Nobody is there at first, as a proxy before a sleeping function says.
+    let letters = Sink::start(|_, before| answer(if before == 0 { 503 } else { 202 }));
+    let bridge = house.start(&to_http(&sink, &letters, ", retry: 0"));
+    house.write(vec![record("k", "bad")]);
+    house.wait_for_commits("g", 1);
+    assert_eq!(letters.deliveries().len(), 2);
+    bridge.wait_until_ready();
+}
+
+#[test]
+fn an_http_dead_letter_sink_that_does_not_wake_stops_the_lane() {
+    let (house, (sink, _)) = (House::new(), moody());
+    let letters = Sink::start(|_, _| answer(503));
+    let bridge = house.start(&to_http(&sink, &letters, ", retry: 0, wakeBudget: PT0.1S"));
+    house.write(vec![record("k", "bad")]);
+    wait("a stop", || bridge.get("/health/ready").1.contains("dead letter sink").then_some(()));
+    assert_eq!(letters.deliveries().len(), 2, "once asleep, once after the budget");
+}
+
 // promise: BRIDGE: a source that retries forever makes no dead letters of failures
 #[test]
 fn a_source_that_retries_forever_makes_no_dead_letters_of_failures() {

@@ -19,6 +19,9 @@ use crate::request::{self, Request};
 /// Retries that a dead letter has when its source goes on for ever: somebody must hear of a sink that takes none.
 const RETRIES_MAX: u32 = 10;
 
+/// How often a sink that sleeps is called while it wakes.
+const WAKING_DELAY: u64 = 500;
+
 /// A dead letter that was taken, or why it was not.
 pub(super) type Posted = (DeliveryId, Result<(), String>);
 
@@ -38,9 +41,10 @@ impl Running<'_> {
         let mut retry = source.delivery.retry.clone();
         retry.retries_max = Some(retry.retries_max.unwrap_or(RETRIES_MAX).min(RETRIES_MAX));
         let (sender, posts, timeout) = (Rc::clone(sender), Rc::clone(&self.posts), source.delivery.timeout);
+        let wake_budget = source.delivery.wake_budget.as_millis() as u64;
         let abort = self.letters.spawn_local(async move {
             let _place = posts.acquire().await.expect("it is never closed");
-            (id, call(&sender, &request, timeout, &retry, &clock).await)
+            (id, call(&sender, &request, timeout, &retry, wake_budget, &clock).await)
         });
         self.posting.insert(id, Posting { abort, record: Rc::clone(record) });
     }
@@ -86,16 +90,25 @@ async fn call(
     request: &Request,
     timeout: Duration,
     retry: &Retry,
+    wake_budget: u64,
     clock: &Clock,
 ) -> Result<(), String> {
-    let mut attempts = 0;
+    let (mut attempts, mut silent_since) = (0, None);
     loop {
         let outcome = sender.send(request.clone(), timeout).await;
         let retry_after = match outcome.meaning(false, clock.now()) {
             Meaning::Settled | Meaning::Reply(_) => return Ok(()),
             Meaning::Refused | Meaning::Unauthorized => return Err(told(&outcome)),
             Meaning::Failed { retry_after, .. } => retry_after,
-            Meaning::Silent => None,
+            Meaning::Silent => {
+                // It may only be asleep: that is no attempt until the budget is used up.
+                let now = clock.steady();
+                if now.saturating_sub(*silent_since.get_or_insert(now)) < wake_budget {
+                    clock.sleep_until_steady(now + WAKING_DELAY.min(wake_budget)).await;
+                    continue;
+                }
+                None
+            }
         };
         attempts += 1;
         let delay = retry.delay(attempts, retry_after, fastrand::f64()).ok_or_else(|| told(&outcome))?;
