@@ -62,7 +62,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = Data::open(folder.path()).unwrap();
         for (name, text) in [(STATE, state), (COPY, copy)] {
-            text.map(|text| std::fs::write(data.path(name), text).unwrap());
+            if let Some(text) = text {
+                std::fs::write(data.path(name), text).unwrap();
+            }
         }
         (folder, data)
     }
