@@ -16,6 +16,8 @@ if [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
 fi
 
 mkdir -p "$folder"
+# npm loses its way where a part of the path is a symbolic link.
+folder=$(cd "$folder" && pwd -P)
 # Two test runs may begin at once: the second waits, and finds the packages.
 exec 9>"$folder/lock"
 flock 9
@@ -24,4 +26,4 @@ if ! cmp -s "$from/package-lock.json" "$folder/complete"; then
   npm ci --prefix "$folder" --no-audit --no-fund --loglevel=error >&2
   cp "$folder/package-lock.json" "$folder/complete"
 fi
-cd "$folder" && pwd
+echo "$folder"
