@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod beginning;
+mod embedded;
 mod sharing;
 mod world;
 
@@ -215,75 +217,6 @@ async fn the_end_of_a_partition_counts_what_no_reader_sees() {
     }
 }
 
-// promise: BRIDGE: with latest, the end offsets are committed at the first assignment
-#[tokio::test]
-async fn latest_begins_at_the_end_and_keeps_that() {
-    for world in World::all() {
-        let log = world.open();
-        let topic = topic(&log, 2).await;
-        let partitions = vec![Partition::new(topic.as_str(), 0), Partition::new(topic.as_str(), 1)];
-        log.append((0..20).map(|n| record(&topic, &n.to_string(), "before")).collect()).await.unwrap();
-        let group = group(&[&topic], Initial::Latest);
-        let mut first = Member::join(&log, &group);
-        first.assigned().await;
-        assert_eq!(log.committed(&group.group, partitions).await.unwrap().len(), 2, "on {}", world.name());
-        first.leave().await;
-        log.append(vec![record(&topic, "k", "between")]).await.unwrap();
-        let mut second = Member::join(&log, &group);
-        assert_eq!(second.values(1).await, ["between"], "on {}", world.name());
-    }
-}
-
-// promise: BRIDGE: with latest, the end offsets are committed at the first assignment
-#[tokio::test]
-async fn a_topic_that_appears_later_is_read_from_its_beginning() {
-    for world in World::all() {
-        let log = world.open();
-        let (now, later) = (topic(&log, 1).await, unique("later"));
-        let mut member = Member::join(&log, &group(&[&now, &later], Initial::Latest));
-        let assigned = member.assigned().await;
-        assert_eq!(assigned.len(), 1);
-        create(&log, &later, 1).await;
-        log.append(vec![record(&later, "k", "first")]).await.unwrap();
-        assert_eq!(member.values(1).await, ["first"], "on {}", world.name());
-    }
-}
-
-#[tokio::test]
-async fn a_topic_that_begins_at_its_end_does_so_whatever_is_initial() {
-    for world in World::all() {
-        let log = world.open();
-        let (ordinary, orders) = (topic(&log, 1).await, topic(&log, 1).await);
-        log.append([&ordinary, &orders].map(|topic| record(topic, "k", "before")).to_vec()).await.unwrap();
-        let mut group = group(&[&ordinary, &orders], Initial::Earliest);
-        group.from_end.insert(orders.clone());
-        let mut first = Member::join(&log, &group);
-        assert_eq!(first.values(1).await, ["before"], "on {}", world.name());
-        first.leave().await;
-        let asked = vec![Partition::new(orders.as_str(), 0)];
-        assert_eq!(log.committed(&group.group, asked).await.unwrap().len(), 1, "on {}", world.name());
-        log.append(vec![record(&orders, "k", "between")]).await.unwrap();
-        let mut second = Member::join(&log, &group);
-        let values = second.values(2).await;
-        assert!(values.contains(&"between".to_owned()), "on {}: {values:?}", world.name());
-    }
-}
-
-#[tokio::test]
-async fn reading_begins_at_an_instant() {
-    for world in World::all() {
-        let log = world.open();
-        let topic = topic(&log, 1).await;
-        let at = |ms: i64| NewRecord { timestamp_ms: Some(ms), ..record(&topic, "k", &ms.to_string()) };
-        // An hour ago: what is older than its retention may be deleted at any moment.
-        let base = jiff::Timestamp::now().as_millisecond() - 3_600_000;
-        log.append((0..5).map(|n| at(base + n * 1_000)).collect()).await.unwrap();
-        let mut member = Member::join(&log, &group(&[&topic], Initial::At(base + 2_500)));
-        assert_eq!(member.assigned().await[0].next, 3);
-        assert_eq!(member.values(2).await, [(base + 3_000).to_string(), (base + 4_000).to_string()]);
-    }
-}
-
 #[tokio::test]
 async fn a_paused_partition_waits_and_goes_on_where_it_stopped() {
     for world in World::all() {
@@ -384,47 +317,4 @@ async fn tombstones_and_keyless_records_are_carried() {
         let expected = [(bytes(b"gone"), None), (None, bytes(b"keyless")), (bytes(b"\xff\xfe"), bytes(b"odd"))];
         assert_eq!(seen, HashSet::from(expected), "on {}", world.name());
     }
-}
-
-#[tokio::test]
-async fn an_embedded_log_that_is_taken_says_by_whom() {
-    let world = World::embedded();
-    let World::Embedded(folder) = &world else { unreachable!() };
-    let first = world.open();
-    let second = bridge::log::Log::embedded(&folder.path().join("log.db")).err();
-    let Some(Error::Config(reason)) = second else { panic!("{second:?}") };
-    assert!(reason.contains(&format!("process {}", std::process::id())), "{reason}");
-    drop(first);
-    world.open();
-}
-
-#[tokio::test]
-async fn an_embedded_log_keeps_records_and_offsets_over_a_restart() {
-    let world = World::embedded();
-    let log = world.open();
-    let topic = topic(&log, 1).await;
-    log.append(vec![record(&topic, "k", "0"), record(&topic, "k", "1")]).await.unwrap();
-    let group = group(&[&topic], Initial::Earliest);
-    let mut member = Member::join(&log, &group);
-    member.records(2).await;
-    member.control.settle(vec![], vec![commit(&Partition::new(topic.as_str(), 0), 1, "m")]).await.unwrap();
-    drop((member, log));
-    let log = world.open();
-    let mut member = Member::join(&log, &group);
-    let begin = member.assigned().await;
-    assert_eq!((begin[0].next, begin[0].metadata.as_deref()), (1, Some("m")));
-    assert_eq!(member.values(1).await, ["1"]);
-}
-
-#[tokio::test]
-async fn an_embedded_group_has_one_member() {
-    let log = World::embedded();
-    let log = log.open();
-    let topic = topic(&log, 1).await;
-    let group = group(&[&topic], Initial::Earliest);
-    let first = Member::join(&log, &group);
-    assert!(matches!(log.join(group.clone()), Err(Error::Config(_))));
-    first.leave().await;
-    let mut second = Member::join(&log, &group);
-    assert!(matches!(second.next().await, Happening::Assigned(_)));
 }
