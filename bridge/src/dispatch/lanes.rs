@@ -1,5 +1,6 @@
 //! Lanes: the queue of one key, of one partition or of one record, as the source's ordering says. Deliveries come in, and the
-//! head of each lane that may go comes out, one at a time a lane.
+//! head of each lane that may go comes out, one at a time a lane. A lane is named after a partition; what was ordered again queues
+//! there too, as a guest: it was read from the partition of its letter, and goes when that one goes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -17,7 +18,7 @@ pub struct Lanes {
     lanes: HashMap<LaneKey, Lane>,
     ready: VecDeque<LaneKey>,
     due: BTreeSet<(Millis, LaneKey)>,
-    /// Lanes of partitions that have to wait.
+    /// Lanes whose heads are of partitions that have to wait.
     parked: BTreeMap<Slot, Vec<LaneKey>>,
     /// What of a partition is in stuck lanes.
     stuck: BTreeMap<Slot, Load>,
@@ -52,7 +53,9 @@ impl Load {
 #[derive(Debug)]
 struct Lane {
     queue: VecDeque<DeliveryId>,
+    /// Of the partition that it is named after, and of others.
     load: Load,
+    guests: Vec<(Slot, Load)>,
     state: State,
     /// Its head could not go on, and is not settled yet.
     stuck: bool,
@@ -73,16 +76,18 @@ enum State {
 }
 
 impl Lanes {
-    pub fn push(&mut self, key: LaneKey, id: DeliveryId, bytes: usize) {
+    /// `slot` is the partition that it was read from.
+    pub fn push(&mut self, key: LaneKey, slot: Slot, id: DeliveryId, bytes: usize) {
         let lane = self.lanes.entry(key).or_insert_with(|| {
             self.ready.push_back(key);
-            Lane { queue: VecDeque::with_capacity(1), load: Load::default(), state: State::Ready, stuck: false }
+            Lane::new()
         });
         lane.queue.push_back(id);
         let one = Load { records: 1, bytes };
-        lane.load = lane.load.plus(one);
+        let load = lane.load_of(key, slot);
+        *load = load.plus(one);
         if lane.stuck {
-            let stuck = self.stuck.entry(key.slot).or_default();
+            let stuck = self.stuck.entry(slot).or_default();
             *stuck = stuck.plus(one);
         }
     }
@@ -104,11 +109,11 @@ impl Lanes {
         self.ready.push_front(key);
     }
 
-    /// Its head may go when its partition is let go on by [`Lanes::unpark`].
-    pub fn park(&mut self, key: LaneKey) {
+    /// Its head may go when the head's partition is let go on by [`Lanes::unpark`].
+    pub fn park(&mut self, key: LaneKey, slot: Slot) {
         self.set(key, State::Parked);
         self.mark(key, true);
-        self.parked.entry(key.slot).or_default().push(key);
+        self.parked.entry(slot).or_default().push(key);
     }
 
     pub fn unpark(&mut self, slot: Slot) {
@@ -141,12 +146,13 @@ impl Lanes {
         }
     }
 
-    /// Its head, which had so many bytes, is settled: the next one may go.
-    pub fn finish(&mut self, key: LaneKey, bytes: usize) {
+    /// Its head, which was of this partition and had so many bytes, is settled: the next one may go.
+    pub fn finish(&mut self, key: LaneKey, slot: Slot, bytes: usize) {
         self.mark(key, false);
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         lane.queue.pop_front();
-        lane.load = lane.load.less(Load { records: 1, bytes });
+        let load = lane.load_of(key, slot);
+        *load = load.less(Load { records: 1, bytes });
         if lane.queue.is_empty() {
             self.lanes.remove(&key);
         } else {
@@ -172,18 +178,30 @@ impl Lanes {
         !self.ready.is_empty()
     }
 
-    /// Forgets the lanes of a partition and answers what was in them.
-    pub fn forget(&mut self, slot: Slot) -> Vec<DeliveryId> {
+    /// Forgets what is of a partition, as `is_gone` says, and answers it. Its guests in lanes of others leave those going on, and
+    /// guests from others stay in the lanes that were named after it: should it come back, its records queue behind them.
+    pub fn forget(&mut self, slot: Slot, is_gone: impl Fn(DeliveryId) -> bool) -> Vec<DeliveryId> {
         let mut forgotten = Vec::new();
-        self.lanes.retain(|key, lane| {
-            let stays = key.slot != slot;
-            if !stays {
-                forgotten.extend(&lane.queue);
+        let touched = |(key, lane): (&LaneKey, &Lane)| lane.holds(*key, slot).then_some(*key);
+        let touched: Vec<LaneKey> = self.lanes.iter().filter_map(touched).collect();
+        for key in touched {
+            let was_stuck = self.mark(key, false);
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            let head = lane.queue.front().copied();
+            forgotten.extend(lane.queue.iter().copied().filter(|id| is_gone(*id)));
+            lane.queue.retain(|id| !is_gone(*id));
+            *lane.load_of(key, slot) = Load::default();
+            if lane.queue.is_empty() {
+                self.lanes.remove(&key);
+            } else if lane.queue.front().copied() != head {
+                lane.state = State::Ready;
+                self.ready.push_back(key);
+            } else {
+                self.mark(key, was_stuck);
             }
-            stays
-        });
-        self.ready.retain(|key| key.slot != slot);
-        self.due.retain(|(_, key)| key.slot != slot);
+        }
+        self.ready.retain(|key| self.lanes.contains_key(key));
+        self.due.retain(|(due, key)| self.lanes.get(key).is_some_and(|lane| lane.state == State::Waiting(*due)));
         self.parked.remove(&slot);
         self.stuck.remove(&slot);
         forgotten
@@ -217,11 +235,38 @@ impl Lanes {
         }
     }
 
-    fn mark(&mut self, key: LaneKey, stuck: bool) {
-        let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.stuck != stuck) else { return };
+    /// Answers what it was before.
+    fn mark(&mut self, key: LaneKey, stuck: bool) -> bool {
+        let Some(lane) = self.lanes.get_mut(&key).filter(|lane| lane.stuck != stuck) else { return stuck };
         lane.stuck = stuck;
-        let all = self.stuck.entry(key.slot).or_default();
-        *all = if stuck { all.plus(lane.load) } else { all.less(lane.load) };
+        for (slot, load) in std::iter::once((key.slot, lane.load)).chain(lane.guests.iter().copied()) {
+            let all = self.stuck.entry(slot).or_default();
+            *all = if stuck { all.plus(load) } else { all.less(load) };
+        }
+        !stuck
+    }
+}
+
+impl Lane {
+    fn new() -> Self {
+        let (load, guests) = (Load::default(), Vec::new());
+        Lane { queue: VecDeque::with_capacity(1), load, guests, state: State::Ready, stuck: false }
+    }
+
+    fn load_of(&mut self, key: LaneKey, slot: Slot) -> &mut Load {
+        if key.slot == slot {
+            return &mut self.load;
+        }
+        let at = self.guests.iter().position(|(guest, _)| *guest == slot).unwrap_or_else(|| {
+            self.guests.push((slot, Load::default()));
+            self.guests.len() - 1
+        });
+        &mut self.guests[at].1
+    }
+
+    fn holds(&self, key: LaneKey, slot: Slot) -> bool {
+        let guests = || self.guests.iter().any(|(guest, load)| *guest == slot && load.records > 0);
+        if key.slot == slot { self.load.records > 0 } else { guests() }
     }
 }
 
@@ -235,7 +280,7 @@ mod tests {
     fn lanes() -> Lanes {
         let mut lanes = Lanes::default();
         for (key, id) in [(A, 1), (A, 2), (B, 3)] {
-            lanes.push(key, DeliveryId(id), 10);
+            lanes.push(key, key.slot, DeliveryId(id), 10);
         }
         lanes
     }
@@ -248,10 +293,10 @@ mod tests {
     fn a_lane_gives_one_at_a_time_and_lanes_run_abreast() {
         let mut lanes = lanes();
         assert_eq!([take(&mut lanes), take(&mut lanes), take(&mut lanes)], [Some(1), Some(3), None]);
-        lanes.finish(A, 10);
+        lanes.finish(A, A.slot, 10);
         assert_eq!(take(&mut lanes), Some(2));
-        lanes.finish(A, 10);
-        lanes.finish(B, 10);
+        lanes.finish(A, A.slot, 10);
+        lanes.finish(B, B.slot, 10);
         assert_eq!(lanes.len(), 0);
     }
 
@@ -290,19 +335,19 @@ mod tests {
         take(&mut lanes);
         assert_eq!(stuck(&lanes), [0, 0]);
         lanes.wait(A, 100);
-        lanes.push(A, DeliveryId(4), 10);
+        lanes.push(A, A.slot, DeliveryId(4), 10);
         assert_eq!(stuck(&lanes), [3, 0]);
         lanes.wake_due(100);
         take(&mut lanes);
         assert_eq!(stuck(&lanes), [3, 0], "it may fail again");
-        lanes.finish(A, 10);
+        lanes.finish(A, A.slot, 10);
         assert_eq!(stuck(&lanes), [0, 0]);
-        lanes.park(B);
+        lanes.park(B, B.slot);
         assert_eq!(stuck(&lanes), [0, 1]);
         lanes.unpark(B.slot);
         lanes.stop(A, "no topic".into());
         assert_eq!(stuck(&lanes), [2, 0]);
-        lanes.forget(A.slot);
+        lanes.forget(A.slot, |_| true);
         assert_eq!(stuck(&lanes), [0, 0]);
     }
 
@@ -310,10 +355,27 @@ mod tests {
     fn a_parked_lane_goes_on_when_its_partition_may() {
         let mut lanes = lanes();
         let (key, _) = lanes.take_ready().unwrap();
-        lanes.park(key);
+        lanes.park(key, key.slot);
         assert_eq!([take(&mut lanes), take(&mut lanes)], [Some(3), None]);
         lanes.unpark(A.slot);
         assert_eq!(take(&mut lanes), Some(1));
+    }
+
+    #[test]
+    fn a_guest_goes_with_the_partition_that_it_was_read_from() {
+        let guest = DeliveryId(9);
+        let mut lanes = lanes();
+        lanes.push(A, B.slot, guest, 7);
+        assert_eq!([take(&mut lanes), take(&mut lanes)], [Some(1), Some(3)]);
+        lanes.wait(A, 100);
+        assert_eq!((lanes.stuck(A.slot).bytes, lanes.stuck(B.slot).bytes), (20, 7));
+        assert_eq!(lanes.forget(A.slot, |id| id != guest && id != DeliveryId(3)).len(), 2);
+        assert_eq!((lanes.stuck(A.slot), lanes.stuck(B.slot)), (Load::default(), Load::default()));
+        lanes.wake_due(100);
+        lanes.push(A, A.slot, DeliveryId(10), 10);
+        assert_eq!([take(&mut lanes), take(&mut lanes)], [Some(9), None], "what comes back queues behind it");
+        assert_eq!(lanes.forget(B.slot, |id| id == guest || id == DeliveryId(3)).len(), 2);
+        assert_eq!([take(&mut lanes), take(&mut lanes)], [Some(10), None], "and goes when it has gone");
     }
 
     #[test]
@@ -321,7 +383,7 @@ mod tests {
         let mut lanes = lanes();
         take(&mut lanes);
         lanes.wait(A, 5);
-        assert_eq!(lanes.forget(A.slot).len(), 2);
+        assert_eq!(lanes.forget(A.slot, |_| true).len(), 2);
         lanes.wake_due(10);
         assert_eq!([take(&mut lanes), take(&mut lanes)], [Some(3), None]);
     }

@@ -8,7 +8,7 @@ use super::lanes::{LaneKey, Lanes, Load};
 use super::offsets::Admission;
 use super::partition::Partition;
 use super::{
-    Action, Commitment, DeliveryId, Input, Millis, OnExhausted, OnUnauthorized, Ordering, Policy, Slot, Verdict,
+    Action, Commitment, DeliveryId, Fresh, Input, Millis, OnExhausted, OnUnauthorized, Ordering, Policy, Slot, Verdict,
 };
 
 /// One source's dispatch. `R` is a record, which the machine hands back and never looks into.
@@ -76,9 +76,7 @@ impl<R: Clone> Machine<R> {
                 self.gone(slot, actions);
                 self.partitions.insert(slot, Partition::new(next, metadata.as_deref()));
             }
-            Input::Record { slot, offset, key, bytes, awaited, record } => {
-                self.record(slot, offset, key, bytes, awaited, record);
-            }
+            Input::Record(record) => self.record(record),
             Input::Skipped { slot, offset } => self.passed(slot, offset + 1),
             Input::End { slot, next } => self.passed(slot, next),
             Input::Answered { id, verdict } => self.answered(id, verdict, actions),
@@ -165,7 +163,7 @@ impl<R: Clone> Machine<R> {
         stopped.map(|(delivery, reason)| (delivery.slot, delivery.offset, reason.to_owned())).collect()
     }
 
-    fn record(&mut self, slot: Slot, offset: i64, key: Option<u64>, bytes: usize, awaited: bool, record: R) {
+    fn record(&mut self, Fresh { slot, home, offset, key, bytes, awaited, record }: Fresh<R>) {
         let Some(partition) = self.partitions.get_mut(&slot) else { return };
         partition.changed();
         let Admission::New { attempts } = partition.offsets.admit(offset) else { return };
@@ -174,13 +172,13 @@ impl<R: Clone> Machine<R> {
         if attempts > 0 {
             partition.attempts.insert(offset, attempts);
         }
-        let lane = LaneKey { slot, hash: lane_hash(self.policy.ordering, key, offset) };
+        let lane = LaneKey { slot: home, hash: lane_hash(self.policy.ordering, key, offset) };
         let id = DeliveryId(self.next_id);
         self.next_id += 1;
         self.bytes += bytes;
         let phase = Phase::Waiting;
         self.deliveries.insert(id, Delivery { slot, offset, lane, bytes, awaited, attempts, phase, record });
-        self.lanes.push(lane, id, bytes);
+        self.lanes.push(lane, slot, id, bytes);
     }
 
     /// Nothing below `next` is still to be delivered for the first time.
@@ -314,7 +312,7 @@ impl<R: Clone> Machine<R> {
     fn settle(&mut self, id: DeliveryId) {
         let Some(delivery) = self.deliveries.remove(&id) else { return };
         self.bytes -= delivery.bytes;
-        self.lanes.finish(delivery.lane, delivery.bytes);
+        self.lanes.finish(delivery.lane, delivery.slot, delivery.bytes);
         if let Some(partition) = self.partitions.get_mut(&delivery.slot) {
             partition.offsets.settle(delivery.offset);
             partition.attempts.remove(&delivery.offset);
@@ -325,7 +323,9 @@ impl<R: Clone> Machine<R> {
 
     fn gone(&mut self, slot: Slot, actions: &mut Vec<Action<R>>) {
         self.partitions.remove(&slot);
-        for id in self.lanes.forget(slot) {
+        let deliveries = &self.deliveries;
+        let is_gone = |id| deliveries.get(&id).is_some_and(|delivery| delivery.slot == slot);
+        for id in self.lanes.forget(slot, is_gone) {
             let Some(delivery) = self.deliveries.remove(&id) else { continue };
             self.bytes -= delivery.bytes;
             if delivery.phase == Phase::InFlight {
@@ -343,7 +343,7 @@ impl<R: Clone> Machine<R> {
             let delivery = self.deliveries.get_mut(&id).expect("a lane holds deliveries only");
             let partition = self.partitions.get_mut(&delivery.slot).expect("a delivery's partition is assigned");
             if partition.leaving || !partition.has_room(delivery.offset, self.policy.metadata_bytes_max) {
-                self.lanes.park(lane);
+                self.lanes.park(lane, delivery.slot);
                 continue;
             }
             delivery.phase = Phase::InFlight;

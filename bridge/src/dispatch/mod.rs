@@ -104,6 +104,22 @@ pub enum Verdict {
     Unwritable(String),
 }
 
+/// A record that was read.
+#[derive(Debug)]
+pub struct Fresh<R> {
+    /// Where it was read, and what is committed.
+    pub slot: Slot,
+    /// Whose lanes it takes: those of its own partition, or, ordered again, of the one that it was in at first, ours or not.
+    pub home: Slot,
+    pub offset: i64,
+    /// The hash of its key.
+    pub key: Option<u64>,
+    pub bytes: usize,
+    /// Its sender waits for an answer.
+    pub awaited: bool,
+    pub record: R,
+}
+
 /// What happens.
 #[derive(Debug)]
 pub enum Input<R> {
@@ -113,15 +129,7 @@ pub enum Input<R> {
         next: i64,
         metadata: Option<String>,
     },
-    /// `key` is the hash of the record's key; `awaited` says that its sender waits for an answer.
-    Record {
-        slot: Slot,
-        offset: i64,
-        key: Option<u64>,
-        bytes: usize,
-        awaited: bool,
-        record: R,
-    },
+    Record(Fresh<R>),
     /// A record that the source does not want.
     Skipped {
         slot: Slot,

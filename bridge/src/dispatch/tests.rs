@@ -25,6 +25,10 @@ fn policy() -> Policy {
     }
 }
 
+fn fresh(slot: Slot, offset: i64, key: u64) -> Fresh<&'static str> {
+    Fresh { slot, home: slot, offset, key: Some(key), bytes: 100, awaited: false, record: "r" }
+}
+
 struct Bench {
     machine: Machine<&'static str>,
     now: Millis,
@@ -46,7 +50,7 @@ impl Bench {
     }
 
     fn record(&mut self, slot: Slot, offset: i64, key: u64) -> Vec<Action<&'static str>> {
-        self.step(Input::Record { slot, offset, key: Some(key), bytes: 100, awaited: false, record: "r" })
+        self.step(Input::Record(fresh(slot, offset, key)))
     }
 
     fn answer(&mut self, id: DeliveryId, verdict: Verdict) -> Vec<Action<&'static str>> {
@@ -78,12 +82,25 @@ const FAILED: Verdict = Verdict::Failed { answered: true, retry_after: None };
 fn what_is_given_up_while_somebody_waits_is_told_whatever_else_would_happen() {
     for on_exhausted in [OnExhausted::DeadLetter, OnExhausted::Stop, OnExhausted::Drop] {
         let mut bench = Bench::new(Policy { on_exhausted, ..policy() });
-        let awaited = Input::Record { slot: ONE, offset: 0, key: Some(1), bytes: 100, awaited: true, record: "r" };
+        let awaited = Input::Record(Fresh { awaited: true, ..fresh(ONE, 0, 1) });
         let id = sent(&bench.step(awaited)).unwrap();
         let actions = bench.answer(id, Verdict::Refused);
         assert_eq!(actions, [Action::DeadLetter { id, record: "r", attempts: 1 }], "{on_exhausted:?}");
         assert!(bench.machine.is_writing(id) && bench.machine.stopped().is_empty());
     }
+}
+
+#[test]
+fn a_record_that_was_ordered_again_is_never_under_way_beside_a_newer_one_of_its_key() {
+    let mut bench = Bench::new(policy());
+    let newer = sent(&bench.record(ONE, 0, 1)).unwrap();
+    let ordered = Fresh { home: ONE, ..fresh(TWO, 0, 1) };
+    assert_eq!(sent(&bench.step(Input::Record(ordered))), None);
+    let ordered = sent(&bench.answer(newer, Verdict::Settled)).unwrap();
+    assert_eq!(sent(&bench.record(ONE, 1, 1)), None);
+    assert!(sent(&bench.answer(ordered, Verdict::Settled)).is_some());
+    let safe: Vec<_> = bench.machine.safe_offsets().collect();
+    assert_eq!(safe, [(ONE, 1), (TWO, 1)], "each is committed where it was read");
 }
 
 #[test]

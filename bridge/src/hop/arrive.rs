@@ -4,7 +4,7 @@ use std::hash::BuildHasher as _;
 use std::rc::Rc;
 
 use super::Running;
-use crate::dispatch::{Input, Slot};
+use crate::dispatch::{Fresh, Input, Slot};
 use crate::letters::Arrival;
 use crate::log::{Alarm, Happening, Record};
 use crate::metrics::add;
@@ -50,21 +50,23 @@ impl Running<'_> {
             add(&self.hop.metrics.skipped, 1);
             return self.step(Input::Skipped { slot, offset });
         }
-        self.deliver(slot, offset, record);
+        self.deliver(slot, slot, offset, record);
     }
 
     /// A letter that a person wants to be delivered again. What the filters say now does not matter: they let it through once.
+    /// It takes the lane that it had, so that what came of its key meanwhile is never under way beside it.
     fn ordered(&mut self, slot: Slot, offset: i64, record: Record) {
         add(&self.hop.metrics.redelivered, 1);
-        self.deliver(slot, offset, record);
+        let home = self.partitions.known(&record.partition).unwrap_or(slot);
+        self.deliver(slot, home, offset, record);
     }
 
     /// `slot` and `offset` are where it was read, and what is committed; an ordered record comes from elsewhere.
-    fn deliver(&mut self, slot: Slot, offset: i64, record: Record) {
+    fn deliver(&mut self, slot: Slot, home: Slot, offset: i64, record: Record) {
         let key = record.key.as_ref().map(|key| self.hasher.hash_one(key));
         let awaited = matches!(nest::caller(&record.headers, &self.hop.source.answer_topics), Some(Ok(_)));
         let bytes = record.size();
-        self.step(Input::Record { slot, offset, key, bytes, awaited, record: Rc::new(record) });
+        self.step(Input::Record(Fresh { slot, home, offset, key, bytes, awaited, record: Rc::new(record) }));
     }
 
     fn alarm(&mut self, alarm: Alarm) {

@@ -23,6 +23,11 @@ impl Partitions {
         slot
     }
 
+    /// The number of a partition that was ours at some time.
+    pub fn known(&self, partition: &Partition) -> Option<Slot> {
+        self.slots.get(partition).copied()
+    }
+
     pub fn get(&self, slot: Slot) -> &Partition {
         &self.names[slot.0 as usize]
     }

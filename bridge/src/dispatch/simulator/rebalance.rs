@@ -38,8 +38,8 @@ impl World {
     fn gone(&mut self, slot: Slot) {
         self.last_commit();
         self.writing.retain(|_, record| record.slot != slot);
-        self.busy.retain(|lane, _| lane.0 != slot);
-        self.stopped.retain(|lane| lane.0 != slot);
+        self.busy.retain(|_, record| record.slot != slot);
+        self.stopped.retain(|_, record| record.slot != slot);
         self.tell(Input::Gone(vec![slot]));
         self.shelf(slot).close();
         self.act_and_check();

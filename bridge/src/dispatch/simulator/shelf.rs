@@ -6,6 +6,8 @@ use super::super::*;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
     pub slot: Slot,
+    /// Whose lanes it takes: it is a guest where this is another partition.
+    pub home: Slot,
     /// Its place on the shelf: offsets have gaps.
     pub index: usize,
     pub offset: i64,
@@ -57,7 +59,9 @@ pub struct Reader {
 }
 
 impl Shelf {
-    pub fn new(slot: Slot, chance: &mut fastrand::Rng) -> Self {
+    /// One of `slots` partitions. Some hold records that belong into the lanes of others.
+    pub fn new(slot: Slot, slots: u32, chance: &mut fastrand::Rng) -> Self {
+        let guests = [0, 0, 3, 9][chance.usize(..4)];
         let (mut records, mut end) = (Vec::new(), chance.i64(0..3) * chance.i64(0..1 << 40));
         let start = end;
         let gaps = chance.u8(..10);
@@ -65,7 +69,8 @@ impl Shelf {
             end += if chance.u8(..10) < gaps { chance.i64(1..6) } else { 0 };
             let key = (chance.u8(..5) > 0).then(|| chance.u64(..12));
             let (bytes, awaited, wanted) = (chance.usize(..100), chance.u8(..5) == 0, chance.u8(..6) > 0);
-            records.push(Sample { slot, index, offset: end, key, bytes, awaited, wanted });
+            let home = if chance.u8(..10) < guests { Slot(chance.u32(..slots)) } else { slot };
+            records.push(Sample { slot, home, index, offset: end, key, bytes, awaited, wanted });
             end += 1;
         }
         Shelf {
@@ -179,9 +184,9 @@ impl Shelf {
 /// Which records must not overtake each other.
 pub fn lane(record: Sample, ordering: Ordering) -> (Slot, Option<u64>, Option<i64>) {
     match ordering {
-        Ordering::Partition => (record.slot, None, None),
-        Ordering::Key if record.key.is_some() => (record.slot, record.key, None),
-        Ordering::Key | Ordering::None => (record.slot, None, Some(record.offset)),
+        Ordering::Partition => (record.home, None, None),
+        Ordering::Key if record.key.is_some() => (record.home, record.key, None),
+        Ordering::Key | Ordering::None => (record.home, None, Some(record.offset)),
     }
 }
 

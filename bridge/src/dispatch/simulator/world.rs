@@ -1,6 +1,6 @@
 //! What happens in a world, by chance, and what is checked after every step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::super::*;
 use super::commit::Pending;
@@ -26,8 +26,8 @@ pub struct World {
     /// Calls of partitions that are gone, whose answers come all the same.
     pub ghosts: Vec<DeliveryId>,
     /// Lanes with something under way, and lanes that wait for a person.
-    pub busy: BTreeMap<Lane, i64>,
-    pub stopped: BTreeSet<Lane>,
+    pub busy: BTreeMap<Lane, Sample>,
+    pub stopped: BTreeMap<Lane, Sample>,
     /// Records given up in this step, with their attempts: each must be a dead letter, dropped, or stopped.
     given_up: Option<(DeliveryId, u32)>,
     pub watch: Watch,
@@ -50,7 +50,8 @@ impl World {
     pub fn new(seed: u64) -> Self {
         let mut chance = fastrand::Rng::with_seed(seed);
         let policy = policy(&mut chance);
-        let shelves = (0..chance.u32(1..5)).map(|n| (Slot(n), Shelf::new(Slot(n), &mut chance))).collect();
+        let slots = chance.u32(1..5);
+        let shelves = (0..slots).map(|n| (Slot(n), Shelf::new(Slot(n), slots, &mut chance))).collect();
         World {
             seed,
             machine: Machine::new(policy.clone(), chance.u64(..)),
@@ -68,7 +69,7 @@ impl World {
             pending: None,
             ghosts: Vec::new(),
             busy: BTreeMap::new(),
-            stopped: BTreeSet::new(),
+            stopped: BTreeMap::new(),
             given_up: None,
             watch: Watch::default(),
             actions: Vec::new(),
@@ -108,7 +109,7 @@ impl World {
             Action::DeadLetter { id, record, attempts } => {
                 assert_eq!(self.given_up.take(), Some((id, attempts)));
                 assert_eq!(self.end_of(record), OnExhausted::DeadLetter);
-                self.busy.insert(lane(record, self.policy.ordering), record.offset);
+                self.busy.insert(lane(record, self.policy.ordering), record);
                 self.writing.insert(id, record);
             }
             Action::Dropped { id, record, attempts } => {
@@ -147,8 +148,8 @@ impl World {
             assert!(shelf.is_settled(*other), "{record:?} overtakes {other:?}");
         }
         let lane = lane(record, ordering);
-        assert!(!self.stopped.contains(&lane), "{record:?} is in a stopped lane");
-        assert_eq!(self.busy.insert(lane, record.offset), None, "{record:?} is abreast of another");
+        assert!(!self.stopped.contains_key(&lane), "{record:?} is in a stopped lane");
+        assert_eq!(self.busy.insert(lane, record), None, "{record:?} is abreast of another");
         self.in_flight.insert(id, record);
         self.watch.sent(id, self.in_flight.len());
     }
@@ -181,7 +182,7 @@ impl World {
 
     pub fn stop_lane(&mut self, record: Sample) {
         self.lane_ends(record);
-        self.stopped.insert(lane(record, self.policy.ordering));
+        self.stopped.insert(lane(record, self.policy.ordering), record);
     }
 
     pub fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
@@ -268,7 +269,7 @@ impl World {
         match verdict {
             Verdict::Settled => self.shelf(record.slot).settle(record),
             Verdict::Reply => {
-                self.busy.insert(lane(record, self.policy.ordering), record.offset);
+                self.busy.insert(lane(record, self.policy.ordering), record);
                 self.writing.insert(id, record);
             }
             Verdict::Unwritable(_) => self.stop_lane(record),
@@ -317,9 +318,9 @@ impl World {
 }
 
 fn input_of(record: Sample) -> Input<Sample> {
-    let Sample { slot, offset, key, bytes, awaited, wanted, .. } = record;
+    let Sample { slot, home, offset, key, bytes, awaited, wanted, .. } = record;
     match wanted {
-        true => Input::Record { slot, offset, key, bytes, awaited, record },
+        true => Input::Record(Fresh { slot, home, offset, key, bytes, awaited, record }),
         false => Input::Skipped { slot, offset },
     }
 }
