@@ -15,7 +15,7 @@ TILL := target/debug/till
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 export KAFKA_REPLICATION
 
-.PHONY: help up demo test clean promises bench soak cost build components machine anvil
+.PHONY: help up demo test clean promises bench soak zero cost images build components machine anvil
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -41,6 +41,9 @@ promises: machine ## which test keeps which promise
 bench: machine components ## what it costs, as a table and as JSON (target/bench.json)
 	@cargo build --release --workspace --bin till-host --bin till-bridge --bin bench
 	@target/release/bench
+
+images: machine ## the two images of a cluster, below 25 MB each to pull (REGISTRY, TAG); needs buildah, podman or docker
+	@tools/images.sh release
 
 cost: ## what an idle month and a busy day cost, from what make bench measured
 	@cargo run --quiet -p chart-tests --bin cost

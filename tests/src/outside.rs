@@ -58,12 +58,36 @@ pub async fn databases(address: &str, run: &str) -> Result<Vec<(String, String)>
 pub struct Kafka {
     port: u16,
     folder: PathBuf,
+    /// Lines for server.properties.
+    properties: String,
 }
 
 impl Kafka {
     /// Starts a broker, or says what this machine lacks.
     pub fn start(folder: &Path) -> Result<Self, String> {
-        let kafka = Kafka { port: free_pair(), folder: folder.to_owned() };
+        Kafka { port: free_pair(), folder: folder.to_owned(), properties: String::new() }.started()
+    }
+
+    /// The same with a second listener, whose clients are told that the broker is at `address`: they come by a relay.
+    pub fn start_known_as(folder: &Path, address: &str) -> Result<Self, String> {
+        let mut kafka = Kafka { port: free_pair(), folder: folder.to_owned(), properties: String::new() };
+        let (port, second) = (kafka.port, kafka.second_port());
+        kafka.properties = format!(
+            "listeners=PLAINTEXT://127.0.0.1:{port},RELAYED://127.0.0.1:{second},CONTROLLER://127.0.0.1:{}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port},RELAYED://{address}\n\
+             listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,RELAYED:PLAINTEXT",
+            port + 1
+        );
+        kafka.started()
+    }
+
+    /// Where the second listener is.
+    pub fn second_port(&self) -> u16 {
+        self.port + 5
+    }
+
+    fn started(self) -> Result<Self, String> {
+        let kafka = self;
         let started = kafka.command("start").env("KAFKA_OWNER", std::process::id().to_string()).output();
         let started = started.expect("tools/kafka.sh can be run");
         let said = String::from_utf8_lossy(&started.stderr).into_owned();
@@ -82,6 +106,7 @@ impl Kafka {
     fn command(&self, what: &str) -> Command {
         let mut command = Command::new(project::root().join("tools/kafka.sh"));
         command.args([what, &self.port.to_string()]).env("KAFKA_DATA_DIR", &self.folder).stdin(Stdio::null());
+        command.env("KAFKA_PROPERTIES", &self.properties);
         command
     }
 }
@@ -100,7 +125,7 @@ pub async fn topics(data: &Data, brokers: &str) -> Result<(), Error> {
 }
 
 /// A port whose next one is free too (the broker's controller takes it), below those that the kernel gives out.
-fn free_pair() -> u16 {
+pub fn free_pair() -> u16 {
     let free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
     loop {
         let port = 20_000 + u16::from_le_bytes(till::random::bytes()) % 12_000;

@@ -11,8 +11,7 @@ use serde_json::Value;
 use crate::charts;
 
 /// A program of the workspace, where `make test` or `cargo build` put it.
-fn program(test: &str, image: &str) -> Option<PathBuf> {
-    let name = if image.contains("till-host") { "till-host" } else { "till-bridge" };
+pub fn built(test: &str, name: &str) -> Option<PathBuf> {
     let mut folder = std::env::current_exe().expect("a process knows its program");
     folder.pop();
     folder.pop();
@@ -29,7 +28,8 @@ fn the_programs_understand_what_the_chart_tells_them() {
     let test = "the_programs_understand_what_the_chart_tells_them";
     for chart in charts(test) {
         for (object, container) in containers(&chart.objects()) {
-            let Some(program) = program(test, text(container, "/image")) else { continue };
+            let is_host = text(container, "/image").contains("till-host");
+            let Some(program) = built(test, if is_host { "till-host" } else { "till-bridge" }) else { continue };
             let arguments: Vec<String> = list(container, "/args").iter().filter_map(filled_in).collect();
             assert!(!arguments.is_empty(), "{object}");
             let arguments: Vec<&str> = arguments.iter().map(String::as_str).chain(["--help"]).collect();

@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod chart;
 pub mod cost;
+pub mod gateway;
 pub mod programs;
 #[path = "../../../tests/src/skip.rs"]
 pub mod skip;
