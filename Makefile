@@ -45,7 +45,11 @@ bench: machine components ## what it costs, as a table and as JSON (target/bench
 images: machine ## the two images of a cluster, below 25 MB each to pull (REGISTRY, TAG); needs buildah, podman or docker
 	@tools/images.sh release
 
-cost: ## what an idle month and a busy day cost, from what make bench measured
+zero: machine ## what a wake costs: a harness plays Knative's part for one function, and for the same in Node (target/zero.json)
+	@LAYOUT_ONLY=1 tools/images.sh release
+	@cargo run --quiet -p chart-tests --bin zero
+
+cost: ## what an idle month and a busy day cost, from what make bench and make zero measured
 	@cargo run --quiet -p chart-tests --bin cost
 
 SECONDS_OF_SOAK ?= 3600

@@ -3,10 +3,12 @@
 # what builds images.
 #   tools/images.sh [release|dev]     release for a cluster; dev takes the programs of `make build`, for tests
 # In target/images/PROFILE lie the root file systems, and till-host.tar and till-bridge.tar, as `kind load image-archive` takes them.
-# Environment: REGISTRY (dev.local), TAG (the chart's appVersion), IMAGE_STORE (a folder for images; the builder's usual place).
+# Environment: REGISTRY (dev.local), TAG (the chart's appVersion), IMAGE_STORE (a folder for images; the builder's usual place),
+# LAYOUT_ONLY=1 (the root file systems, and no images: nothing that builds images is needed).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 profile=${1:-release}
+LAYOUT_ONLY=${LAYOUT_ONLY:-}
 registry=${REGISTRY:-dev.local}
 tag=${TAG:-$(sed -nE 's/^appVersion: *"?([^"]*)"?/\1/p' knative/till/Chart.yaml)}
 target=${CARGO_TARGET_DIR:-target}
@@ -21,7 +23,7 @@ builder=""
 for program in buildah podman docker; do
   if command -v "$program" >/dev/null; then builder=$program; break; fi
 done
-[ -n "$builder" ] || lacks "neither buildah, podman nor docker is installed (Debian: apt-get install buildah podman runc)"
+[ -n "$builder$LAYOUT_ONLY" ] || lacks "neither buildah, podman nor docker is installed (Debian: apt-get install buildah podman runc)"
 storage=()
 if [ "$builder" != docker ] && [ -n "${IMAGE_STORE:-}" ]; then
   storage=(--storage-driver vfs --root "$IMAGE_STORE/root" --runroot "$IMAGE_STORE/run")
@@ -58,7 +60,7 @@ install_program() { # image
 }
 
 lay_out() {
-  rm -rf "$layout"
+  rm -rf "$layout/host" "$layout/bridge"
   mkdir -p "$layout/host/till/components" "$layout/bridge/till"
   programs
   install_program host
@@ -95,5 +97,6 @@ archive() { # name, file
 }
 
 lay_out
+[ -z "$LAYOUT_ONLY" ] || exit 0
 build host
 build bridge
