@@ -63,7 +63,8 @@ fn send_all<'a>(
     }
 }
 
-fn commit(committer: &Committer, commits: &BTreeMap<&Partition, &Commit>) -> Result<(), Error> {
+/// Commits offsets, which only a living member of the group may.
+pub(super) fn commit(committer: &Committer, commits: &BTreeMap<&Partition, &Commit>) -> Result<(), Error> {
     let mut offsets = TopicPartitionList::with_capacity(commits.len());
     for commit in commits.values() {
         positions::add(&mut offsets, commit).map_err(|error| failure::of(&error))?;
