@@ -29,8 +29,10 @@ const DEFAULTS: &[(&str, &str)] = &[
 ];
 
 const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
-    // A million records of lag stay outside; without the short backoff the bound throttles to a tenth.
-    ("queued.max.messages.kbytes", "1024"),
+    // A million records of lag stay outside: what is fetched ahead takes several times its bytes, and is thrown away at a pause.
+    // Without the short backoff the bound throttles to a tenth.
+    ("queued.max.messages.kbytes", "256"),
+    ("max.partition.fetch.bytes", "131072"),
     ("fetch.queue.backoff.ms", "10"),
     ("fetch.max.bytes", "1048576"),
     ("session.timeout.ms", "30000"),
