@@ -2,8 +2,11 @@
 //! [`Sender::send`], in plain HTTP or over TLS.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::ErrorKind;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,7 +41,37 @@ pub struct Sender {
     trouble: RefCell<Option<String>>,
 }
 
-type Connection = SendRequest<Full<Bytes>>;
+/// A connection is driven by whose call is on it: nobody else has to be woken for its answer.
+struct Connection {
+    requests: SendRequest<Full<Bytes>>,
+    driver: Pin<Box<dyn Future<Output = hyper::Result<()>>>>,
+    ended: bool,
+}
+
+impl Connection {
+    /// What `work` comes to, for which the connection has to move.
+    async fn drive<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            self.turn(context);
+            work.as_mut().poll(context)
+        })
+        .await
+    }
+
+    /// Whether a kept connection is still open, as far as is known without writing to it.
+    async fn is_open(&mut self) -> bool {
+        poll_fn(|context| {
+            self.turn(context);
+            Poll::Ready(!self.ended && self.requests.is_ready())
+        })
+        .await
+    }
+
+    fn turn(&mut self, context: &mut Context) {
+        self.ended = self.ended || self.driver.as_mut().poll(context).is_ready();
+    }
+}
 
 impl Sender {
     /// `url` has been checked by the configuration: it is absolute, and HTTP or HTTPS. `tls` matters to the latter.
@@ -74,14 +107,15 @@ impl Sender {
     async fn call(&self, request: Request) -> Outcome {
         let Some(mut request) = self.compose(request) else { return Outcome::NoToken };
         loop {
-            let (mut connection, reused) = match self.idle_connection() {
+            let (mut connection, reused) = match self.idle_connection().await {
                 Some(connection) => (connection, true),
                 None => match self.connect().await {
                     Ok(connection) => (connection, false),
                     Err(outcome) => return *outcome,
                 },
             };
-            match connection.try_send_request(request).await {
+            let answer = connection.requests.try_send_request(request);
+            match connection.drive(answer).await {
                 Ok(response) => return self.receive(response, connection).await,
                 // The sink closed the kept connection before anything was written to it: nothing happened yet.
                 Err(mut error) => match error.take_message().filter(|_| reused) {
@@ -114,9 +148,13 @@ impl Sender {
         Some(composed)
     }
 
-    fn idle_connection(&self) -> Option<Connection> {
-        let mut idle = self.idle.borrow_mut();
-        std::iter::from_fn(|| idle.pop()).find(|connection| connection.is_ready())
+    async fn idle_connection(&self) -> Option<Connection> {
+        loop {
+            let mut connection = self.idle.borrow_mut().pop()?;
+            if connection.is_open().await {
+                return Some(connection);
+            }
+        }
     }
 
     async fn connect(&self) -> Result<Connection, Box<Outcome>> {
@@ -164,10 +202,10 @@ impl Sender {
         }
     }
 
-    async fn receive(&self, response: Response<Incoming>, connection: Connection) -> Outcome {
+    async fn receive(&self, response: Response<Incoming>, mut connection: Connection) -> Outcome {
         self.trouble.borrow_mut().take();
         let (head, body) = response.into_parts();
-        let body = match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
+        let body = match connection.drive(Limited::new(body, ANSWER_BYTES_MAX).collect()).await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => return Outcome::TooLong(Response::from_parts(head, ())),
             Err(error) => return Outcome::Lost(error.to_string()),
@@ -179,9 +217,8 @@ impl Sender {
 
 async fn begin<T: AsyncRead + AsyncWrite + Unpin + 'static>(stream: T) -> Result<Connection, Box<Outcome>> {
     let lost = |error: hyper::Error| Box::new(Outcome::Lost(error.to_string()));
-    let (connection, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
-    tokio::task::spawn_local(driver);
-    Ok(connection)
+    let (requests, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+    Ok(Connection { requests, driver: Box::pin(driver), ended: false })
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! What the sink sees: a record becomes an event, and an event becomes the headers and the body of one request.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use event::Event;
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
-use uuid::Uuid;
 
 use crate::config::{KeyType, Source};
 use crate::letters;
@@ -52,9 +53,15 @@ pub fn traceparent(event: &Event) -> String {
 
 /// A trace of its own, the same for every attempt.
 fn begun_trace(event: &Event) -> String {
-    let id =
-        Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{}\n{}", event.source, event.id).as_bytes()).simple().to_string();
-    format!("00-{id}-{}-01", &id[16..])
+    let (first, last) = (hash(1, event), hash(2, event));
+    format!("00-{first:016x}{last:016x}-{last:016x}-01")
+}
+
+/// Never zero, which is no id. Another build of the bridge may hash differently: then a retry begins a trace of its own.
+fn hash(number: u8, event: &Event) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (number, &event.source, &event.id).hash(&mut hasher);
+    hasher.finish().max(1)
 }
 
 fn wrapped(source: &Source, record: &Record) -> Event {

@@ -2,7 +2,9 @@
 //! head of each lane that may go comes out, one at a time a lane. A lane is named after a partition; what was ordered again queues
 //! there too, as a guest: it was read from the partition of its letter, and goes when that one goes.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use rustc_hash::FxHashMap;
 
 use super::{DeliveryId, Millis, Slot};
 
@@ -15,7 +17,7 @@ pub struct LaneKey {
 
 #[derive(Debug, Default)]
 pub struct Lanes {
-    lanes: HashMap<LaneKey, Lane>,
+    lanes: FxHashMap<LaneKey, Lane>,
     ready: VecDeque<LaneKey>,
     due: BTreeSet<(Millis, LaneKey)>,
     /// Lanes whose heads are of partitions that have to wait.

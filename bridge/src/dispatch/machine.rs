@@ -1,6 +1,8 @@
 //! The rules of dispatch: each happening changes lanes, offsets and the gate, and then whatever may be sent is sent.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+
+use rustc_hash::FxHashMap;
 
 use super::forward::Forward;
 use super::gate::{Gate, Look};
@@ -18,7 +20,7 @@ pub struct Machine<R> {
     chance: fastrand::Rng,
     clock: Forward,
     partitions: BTreeMap<Slot, Partition>,
-    deliveries: HashMap<DeliveryId, Delivery<R>>,
+    deliveries: FxHashMap<DeliveryId, Delivery<R>>,
     lanes: Lanes,
     gate: Gate,
     next_id: u64,
@@ -57,7 +59,7 @@ impl<R: Clone> Machine<R> {
             chance: fastrand::Rng::with_seed(seed),
             clock: Forward::default(),
             partitions: BTreeMap::new(),
-            deliveries: HashMap::new(),
+            deliveries: FxHashMap::default(),
             lanes: Lanes::default(),
             gate,
             next_id: 0,

@@ -2,29 +2,24 @@
 
 use std::rc::Rc;
 
-use tokio::task::JoinError;
-
+use super::Running;
+use super::calls::Landed;
 use super::settle::{Content, Write};
-use super::{Call, Running};
-use crate::answer::{Meaning, Outcome};
+use crate::answer::Meaning;
 use crate::config::Reply;
 use crate::dead_letter::{self, Reason};
 use crate::dispatch::{Action, DeliveryId, Input, Verdict};
 use crate::log::{NewRecord, Record};
 use crate::metrics::add;
 use crate::nest::{self, Caller, Said, Unreachable, Unusable};
-use crate::{reply, request};
+use crate::reply;
 
 impl Running<'_> {
     /// Does what the machine says.
     pub(super) fn act(&mut self, action: Action<Rc<Record>>) {
         match action {
-            Action::Send { id, record, .. } => self.send(id, record),
-            Action::Cancel { id } => {
-                if let Some(call) = self.under_way.remove(&id) {
-                    call.abort.abort();
-                }
-            }
+            Action::Send { id, record, .. } => self.calls.begin(id, record),
+            Action::Cancel { id } => self.calls.cancel(id),
             Action::DeadLetter { id, record, attempts } => self.dead_letter(id, &record, attempts),
             Action::Dropped { record, .. } => self.tell_dropped(&record),
             Action::Pause(slot) => self.control.pause(std::slice::from_ref(self.partitions.get(slot))),
@@ -32,55 +27,28 @@ impl Running<'_> {
         }
     }
 
-    pub(super) fn send(&mut self, id: DeliveryId, record: Rc<Record>) {
-        let source = &self.hop.source;
-        let event = request::event_of(source, &record);
-        let request = request::request_of(&event, source.delivery.structured, source.reply != Reply::None);
-        let (sender, timeout) = (Rc::clone(&self.hop.sender), source.delivery.timeout);
-        let abort = self.calls.spawn_local(async move { (id, sender.send(request, timeout).await) });
-        let trace = if source.reply == Reply::None { String::new() } else { request::traceparent(&event) };
-        self.under_way.insert(id, Call { abort, record, trace });
-    }
-
-    /// A call has ended. One that was cancelled is under way no more and tells nothing; one that broke has failed.
-    pub(super) fn joined(&mut self, joined: Result<(DeliveryId, Outcome), JoinError>) {
-        let landed = joined.or_else(|error| {
-            let broken = self.under_way.iter().find(|(_, call)| call.abort.id() == error.id());
-            broken.map(|(id, _)| (*id, Outcome::Lost(error.to_string()))).ok_or(())
-        });
-        if let Ok((id, outcome)) = landed {
-            self.landed(id, outcome);
-        }
-    }
-
-    pub(super) fn landed(&mut self, id: DeliveryId, outcome: Outcome) {
-        let Some(call) = self.under_way.remove(&id) else { return };
+    pub(super) fn landed(&mut self, Landed { id, record, outcome, trace }: Landed) {
         let (hop, now) = (self.hop, self.hop.around.clock.now());
         hop.metrics.attempt(outcome.label());
         if let Some(instant) = outcome.wake_at() {
             hop.around.wakes.ask(&hop.source.sink.name, instant);
         }
-        let verdict = match (self.caller(&call.record), nest::said(&outcome)) {
-            (Some(caller), Some(said)) => self.answer(id, caller, said, &call),
+        let verdict = match (self.caller(&record), nest::said(&outcome)) {
+            (Some(caller), Some(said)) => self.answer(id, caller, said, &record, &trace),
             _ => match outcome.meaning(hop.source.reply != Reply::None, now) {
                 Meaning::Reply(mut events) => {
-                    reply::continue_trace(&mut events, &call.trace);
-                    self.reply(id, &events, &call.record)
+                    reply::continue_trace(&mut events, &trace);
+                    self.reply(id, &events, &record)
                 }
                 meaning => meaning.verdict(),
             },
         };
         match &verdict {
-            Verdict::Settled => self.count_settled(&call.record),
-            Verdict::Unwritable(reason) => self.tell_stop(&call.record, reason),
+            Verdict::Settled => self.count_settled(&record),
+            Verdict::Unwritable(reason) => self.tell_stop(&record, reason),
             Verdict::Refused | Verdict::Unauthorized | Verdict::Failed { .. } | Verdict::Silent => {
                 self.reason = Reason::of(&outcome);
-                tracing::debug!(
-                    source = hop.source.name,
-                    offset = call.record.offset,
-                    code = outcome.code(),
-                    "not settled"
-                );
+                tracing::debug!(source = hop.source.name, offset = record.offset, code = outcome.code(), "not settled");
             }
             Verdict::Reply => {}
         }
@@ -105,7 +73,8 @@ impl Running<'_> {
         id: DeliveryId,
         caller: Result<Caller, Unreachable>,
         said: Result<Said, Unusable>,
-        Call { record, trace, .. }: &Call,
+        record: &Rc<Record>,
+        trace: &str,
     ) -> Verdict {
         let Ok(Said { mut events, values }) = said else { return Verdict::Refused };
         reply::continue_trace(&mut events, trace);

@@ -2,6 +2,7 @@
 //! done. One task owns all of it, so that there are no locks.
 
 mod arrive;
+mod calls;
 mod deliver;
 mod leave;
 mod letters;
@@ -16,10 +17,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use crate::answer::Outcome;
 use crate::clock::Clock;
 use crate::config::Source;
 use crate::dead_letter::Reason;
@@ -30,6 +30,7 @@ use crate::log::{Control, Feed, Group, Happening, Log, Record};
 use crate::metrics::Metrics;
 use crate::wakes::Wakes;
 
+use calls::{Calls, Carrier, Landed};
 use leave::{Leaving, Stopping};
 use letters::{Posted, Posting};
 use names::Partitions;
@@ -135,7 +136,7 @@ impl Hop {
             ordering: self.source.ordering,
             in_flight_max: self.source.in_flight_max,
             // Half of it is for what moves, and must hold what may be under way.
-            records_max: 2_048.max(4 * self.source.in_flight_max),
+            records_max: 3_072.max(4 * self.source.in_flight_max),
             bytes_max: 4 << 20,
             retry: delivery.retry.clone(),
             on_exhausted: delivery.on_exhausted,
@@ -155,8 +156,7 @@ struct Running<'a> {
     partitions: Partitions,
     hasher: RandomState,
     actions: Vec<Action<Rc<Record>>>,
-    calls: JoinSet<(DeliveryId, Outcome)>,
-    under_way: HashMap<DeliveryId, Call>,
+    calls: Calls<Carrier>,
     /// Dead letters on their way to a sink.
     letters: JoinSet<Posted>,
     posting: HashMap<DeliveryId, Posting>,
@@ -175,17 +175,10 @@ struct Running<'a> {
     assigned: bool,
 }
 
-struct Call {
-    abort: AbortHandle,
-    record: Rc<Record>,
-    /// Goes on in the reply; empty where replies are not used.
-    trace: String,
-}
-
 /// What the loop wakes up for.
 enum Event {
     Happening(Option<Happening>),
-    Landed(Result<(DeliveryId, Outcome), JoinError>),
+    Landed(Landed),
     Settled(Result<(), crate::log::Error>),
     Posted(Result<Posted, JoinError>),
     Question(Question),
@@ -202,8 +195,7 @@ impl<'a> Running<'a> {
             partitions: Partitions::default(),
             hasher: RandomState::new(),
             actions: Vec::new(),
-            calls: JoinSet::new(),
-            under_way: HashMap::new(),
+            calls: Calls::by(Carrier::of(hop)),
             letters: JoinSet::new(),
             posting: HashMap::new(),
             posts: Rc::new(Semaphore::new(hop.source.in_flight_max)),
@@ -231,8 +223,8 @@ impl<'a> Running<'a> {
                     self.take_what_waits().await;
                 }
                 Event::Happening(None) => break,
-                Event::Landed(joined) => {
-                    self.joined(joined);
+                Event::Landed(landed) => {
+                    self.landed(landed);
                     self.land_the_others();
                 }
                 Event::Settled(result) => self.settled(result),
@@ -264,7 +256,7 @@ impl<'a> Running<'a> {
         let happening = async { if wants_records { feed.next().await } else { feed.next_urgent().await } };
         tokio::select! {
             happening = happening => Event::Happening(happening),
-            Some(joined) = calls.join_next() => Event::Landed(joined),
+            landed = calls.next() => Event::Landed(landed),
             result = settling.result() => Event::Settled(result),
             Some(joined) = letters.join_next() => Event::Posted(joined),
             Some(question) = questions.recv() => Event::Question(question),
@@ -290,8 +282,8 @@ impl<'a> Running<'a> {
     /// The same for calls that came back meanwhile.
     fn land_the_others(&mut self) {
         for _ in 0..HANDFUL {
-            let Some(joined) = self.calls.try_join_next() else { return };
-            self.joined(joined);
+            let Some(landed) = self.calls.try_next() else { return };
+            self.landed(landed);
         }
     }
 

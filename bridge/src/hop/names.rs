@@ -1,6 +1,6 @@
 //! Names and numbers: the log's partitions and the machine's slots.
 
-use std::collections::HashMap;
+use rustc_hash::FxHashMap;
 
 use crate::dispatch::{Commitment, Slot};
 use crate::log::{Commit, Partition};
@@ -8,7 +8,7 @@ use crate::log::{Commit, Partition};
 /// The edge's names of partitions and the machine's numbers.
 #[derive(Debug, Default)]
 pub struct Partitions {
-    slots: HashMap<Partition, Slot>,
+    slots: FxHashMap<Partition, Slot>,
     names: Vec<Partition>,
 }
 
