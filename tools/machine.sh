@@ -9,13 +9,13 @@ need() { command -v "$1" >/dev/null || missing+=("  $1: $2"); }
 need cc "a C compiler (Debian: apt-get install build-essential; macOS: xcode-select --install)"
 need make "GNU make (Debian: apt-get install build-essential)"
 need perl "(Debian: apt-get install perl)"
-need curl "(Debian: apt-get install curl)"
 need npm "Node.js 18 or later, for the development chain (Debian: apt-get install npm)"
 need rustup "Rust's installer (https://rustup.rs)"
 if [ ${#missing[@]} -gt 0 ]; then
   printf 'This machine lacks:\n%s\n' "$(printf '%s\n' "${missing[@]}")" >&2
   exit 1
 fi
+command -v curl >/dev/null || echo "curl is not here: the commands to try by hand use it (Debian: apt-get install curl)" >&2
 
 value() { sed -nE "s/^$1 *= *(.*)/\1/p" rust-toolchain.toml | tr -d '[]",'; }
 channel=$(value channel)
