@@ -43,6 +43,8 @@ pub struct Assumptions {
     /// Requests of the chart.
     pub bridge: Size,
     pub function: Size,
+    /// What Knative's sidecar (queue-proxy) reserves in each pod of a function, by its own default.
+    pub sidecar_cpus: f64,
     /// A pod that never sleeps, of the kind that Till replaces.
     pub always_on: Size,
     /// From a function's last answer until its pod is gone: window, and the cluster's grace period.
@@ -62,6 +64,7 @@ impl Default for Assumptions {
             gib_hour_dollars: 0.004_445,
             bridge: Size { cpus: 0.05, mib: 48.0 },
             function: Size { cpus: 0.025, mib: 32.0 },
+            sidecar_cpus: 0.025,
             always_on: Size { cpus: 0.1, mib: 256.0 },
             awake_after_seconds: 36.0,
             wakes_per_hour: 1.0,
@@ -149,6 +152,7 @@ impl Assumptions {
 
     fn bill(&self, figures: &Figures, hours: f64, awake_hours: f64, (functions_cpu, bridge_cpu): (f64, f64)) -> Bill {
         let (bridge, function) = (self.bridge.with(figures.bridge_mib), self.function.with(figures.function_mib));
+        let function = Size { cpus: function.cpus + self.sidecar_cpus, ..function };
         let least_node = Size { mib: figures.node_mib, ..self.function };
         let all_hours = hours * FUNCTIONS;
         Bill {
@@ -175,7 +179,11 @@ impl Assumptions {
                 self.cpu_hour_dollars, self.gib_hour_dollars
             ),
             format!("the bridge reserves {} and is there all the time", size(self.bridge)),
-            format!("a function that is awake reserves {}", size(self.function)),
+            format!(
+                "a function that is awake reserves {}, and Knative's sidecar beside it {} CPUs",
+                size(self.function),
+                self.sidecar_cpus
+            ),
             format!("a usual Node service that never sleeps reserves {}", size(self.always_on)),
             "the least Node service reserves a function's CPU, and the memory that make zero measured".to_owned(),
             format!(
@@ -263,7 +271,8 @@ mod tests {
         assert_eq!(cheap, assumptions.idle_month(&Figures { function_mib: 32.0, bridge_mib: 48.0, ..figures() }));
         let dear = assumptions.idle_month(&Figures { function_mib: 33.0, bridge_mib: 49.0, ..figures() });
         assert!(dear.functions > cheap.functions && dear.bridge > cheap.bridge, "{dear:?}");
-        assert!(cheap.least_node > cheap.same_pods, "{cheap:?}");
+        let node = Figures { node_mib: 1_024.0, ..figures() };
+        assert!(assumptions.idle_month(&node).least_node > cheap.least_node, "{cheap:?}");
     }
 
     #[test]
