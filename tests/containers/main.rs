@@ -28,6 +28,7 @@ use podman::Podman;
 use world::{DOMAIN, MERCHANT_PORT, World};
 
 const TEST: &str = "story_1_is_told_in_containers_as_the_chart_runs_them";
+const TICKER: &str = "0/public/Ticker?pair={base}{currency}";
 /// What values-kind.yaml is installed into.
 const NAMESPACE: &str = "till-kind";
 
@@ -112,6 +113,8 @@ async fn installed(programs: &Path, folder: &Path, world: &World) -> Vec<Value> 
         format!("secrets={}", values["secrets"]),
         format!("auth.jwks={}", json!(world.data.key().jwks().to_string())),
         format!("functions.webhook.variables={shop}"),
+        // The second feed speaks as the one does that values.yaml names.
+        format!("functions.payment.variables.rate_feed_b={}", json!(format!("http://feeds.{DOMAIN}:8080/b/{TICKER}"))),
     ];
     Chart { programs, environment: "kind" }.render(&changes).expect("the chart renders")
 }

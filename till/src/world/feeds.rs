@@ -1,5 +1,6 @@
 //! Two rate feeds, `/a` and `/b`, each answering `GET /{feed}/v2/prices/ETH-EUR/spot` as Coinbase does. A `PUT` of
 //! `{"amount": "2500.00"}` to the same path sets a price, of `{"status": 503}` makes the feed fail until a price is set again.
+//! `GET /b/0/public/Ticker?pair=ETHEUR` answers as Kraken does, always with the usual price.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -24,6 +25,9 @@ enum Quote {
 
 impl Door for Feeds {
     fn answer(&self, ask: Ask) -> Say {
+        if ask.path == "/b/0/public/Ticker" {
+            return ticker(ask.query("pair"));
+        }
         let Some((base, currency)) = pair(&ask.path) else { return serve::status(StatusCode::NOT_FOUND) };
         let mut quotes = self.0.lock().expect("no holder of the lock panics");
         match ask.method {
@@ -64,6 +68,14 @@ fn quote(said: &Value) -> Option<Quote> {
 
 fn spot(base: &str, currency: &str, amount: &str) -> Say {
     serve::json(StatusCode::OK, &json!({ "data": { "amount": amount, "base": base, "currency": currency } }))
+}
+
+fn ticker(pair: Option<&str>) -> Say {
+    let answer = match pair {
+        Some("ETHEUR") => json!({ "error": [], "result": { "XETHZEUR": { "c": [PRICE, "1.0"] } } }),
+        _ => json!({ "error": ["EQuery:Unknown asset pair"] }),
+    };
+    serve::json(StatusCode::OK, &answer)
 }
 
 #[cfg(test)]
