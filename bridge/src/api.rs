@@ -63,9 +63,10 @@ impl Refusal {
             Refusal::Letters(refusal) => match refusal {
                 letters::Refusal::Malformed(_) => StatusCode::BAD_REQUEST,
                 letters::Refusal::NoSuchLetter(_) => StatusCode::NOT_FOUND,
+                // It would be the same again.
+                letters::Refusal::TooMany(_) => StatusCode::CONFLICT,
                 letters::Refusal::Log(log::Error::Config(_)) => StatusCode::INTERNAL_SERVER_ERROR,
                 letters::Refusal::StillReading { .. }
-                | letters::Refusal::TooMany(_)
                 | letters::Refusal::NotHeard { .. }
                 | letters::Refusal::Busy
                 | letters::Refusal::Log(_) => StatusCode::SERVICE_UNAVAILABLE,

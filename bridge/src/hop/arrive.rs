@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::Running;
 use crate::dispatch::{Fresh, Input, Slot};
-use crate::letters::Arrival;
+use crate::letters::{Arrival, Order};
 use crate::log::{Alarm, Happening, Record};
 use crate::metrics::add;
 use crate::{nest, request};
@@ -41,7 +41,7 @@ impl Running<'_> {
         let (slot, offset) = (self.partitions.slot(&record.partition), record.offset);
         let record = match self.hop.post.sort(record) {
             Arrival::Ordinary(record) => record,
-            Arrival::Ordered(record) => return self.ordered(slot, offset, record),
+            Arrival::Ordered(order) => return self.ordered(slot, offset, *order),
             Arrival::Others => return self.step(Input::Skipped { slot, offset }),
         };
         add(&self.hop.metrics.records, 1);
@@ -55,7 +55,15 @@ impl Running<'_> {
 
     /// A letter that a person wants to be delivered again. What the filters say now does not matter: they let it through once.
     /// It takes the lane that it had, so that what came of its key meanwhile is never under way beside it.
-    fn ordered(&mut self, slot: Slot, offset: i64, record: Record) {
+    fn ordered(&mut self, slot: Slot, offset: i64, Order { letter_offset, record, .. }: Order) {
+        if !self.heard.is_first(self.partitions.get(slot), letter_offset, offset) {
+            tracing::info!(
+                source = self.hop.source.name,
+                letter_offset,
+                "the letter was ordered twice; once is enough"
+            );
+            return self.step(Input::Skipped { slot, offset });
+        }
         add(&self.hop.metrics.redelivered, 1);
         let home = self.partitions.known(&record.partition).unwrap_or(slot);
         self.deliver(slot, home, offset, record);

@@ -25,7 +25,7 @@ use crate::config::Source;
 use crate::dead_letter::Reason;
 use crate::dispatch::{Action, DeliveryId, Input, Look, METADATA_BYTES_MAX, Machine, Policy};
 use crate::http::Sender;
-use crate::letters::Post;
+use crate::letters::{Heard, Post};
 use crate::log::{Control, Feed, Group, Happening, Log, Record};
 use crate::metrics::Metrics;
 use crate::wakes::Wakes;
@@ -154,6 +154,7 @@ struct Running<'a> {
     control: Control,
     machine: Machine<Rc<Record>>,
     partitions: Partitions,
+    heard: Heard,
     hasher: RandomState,
     actions: Vec<Action<Rc<Record>>>,
     calls: Calls<Carrier>,
@@ -193,6 +194,7 @@ impl<'a> Running<'a> {
             control,
             machine: Machine::new(hop.policy(), fastrand::u64(..)),
             partitions: Partitions::default(),
+            heard: Heard::default(),
             hasher: RandomState::new(),
             actions: Vec::new(),
             calls: Calls::by(Carrier::of(hop)),
@@ -256,7 +258,7 @@ impl<'a> Running<'a> {
         let happening = async { if wants_records { feed.next().await } else { feed.next_urgent().await } };
         tokio::select! {
             happening = happening => Event::Happening(happening),
-            landed = calls.next() => Event::Landed(landed),
+            landed = calls.next(), if !settling.is_full() => Event::Landed(landed),
             result = settling.result() => Event::Settled(result),
             Some(joined) = letters.join_next() => Event::Posted(joined),
             Some(question) = questions.recv() => Event::Question(question),
@@ -282,6 +284,9 @@ impl<'a> Running<'a> {
     /// The same for calls that came back meanwhile.
     fn land_the_others(&mut self) {
         for _ in 0..HANDFUL {
+            if self.settling.is_full() {
+                return;
+            }
             let Some(landed) = self.calls.try_next() else { return };
             self.landed(landed);
         }

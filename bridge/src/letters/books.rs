@@ -2,12 +2,14 @@
 //! open is what was read to the end less what was ordered. It is read once a process, and from then on only what is new.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Refusal;
 use super::letter::Entry;
-use crate::log::{Log, Partition, Record, Span};
+use crate::log::{Log, Partition, Record, Span, Stretch};
 
 /// Open letters that are known at a time, all topics together: 16 MiB.
 const OPEN_MAX: usize = 1_000_000;
@@ -24,7 +26,46 @@ pub struct Book {
     pub span: Option<Span>,
 }
 
+/// How far each partition with open letters was written at some time. Its text is `topic/partition=end,…`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ends(BTreeMap<Partition, i64>);
+
+impl Ends {
+    /// Everything in a partition that is not among them came later.
+    pub fn of(&self, partition: &Partition) -> i64 {
+        self.0.get(partition).copied().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Ends {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (partition, end)) in self.0.iter().enumerate() {
+            write!(out, "{}{partition}={end}", if at > 0 { "," } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Ends {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let one = |text: &str| {
+            let (place, end) = text.split_once('=')?;
+            let (topic, number) = place.rsplit_once('/')?;
+            Some((Partition::new(topic, number.parse().ok()?), end.parse().ok()?))
+        };
+        text.split(',').map(one).collect::<Option<_>>().map(Ends).ok_or(())
+    }
+}
+
 impl Books {
+    /// Where they end now.
+    pub fn ends(&self) -> Ends {
+        let with_letters = self.0.iter().filter(|(_, book)| !book.open.is_empty());
+        Ends(with_letters.map(|(partition, book)| (partition.clone(), book.read_to)).collect())
+    }
+
     /// Reads what is new in these topics, within `limit`.
     pub async fn refresh(&mut self, log: &Log, topics: &BTreeSet<String>, limit: Duration) -> Result<(), Refusal> {
         let deadline = Instant::now() + limit;
@@ -103,7 +144,8 @@ impl Book {
             }
             open.len() <= room
         };
-        let scanned = log.scan(partition.clone(), read_to, limit, open, take).await?;
+        let stretch = Stretch { partition: partition.clone(), from: read_to, limit };
+        let scanned = log.scan(stretch, open, take).await?;
         // What follows the end that was read (an open transaction) is not there yet.
         let end = |span: Span| if scanned.ended { Span { end: scanned.next.min(span.end), ..span } } else { span };
         *self = Book { open: scanned.gathered, read_to: scanned.next, span: span.map(end) };

@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::books::Books;
+use super::books::{Books, Ends};
 use super::letter::{Entry, Letter};
 use super::query::{Filter, Place, Which};
 use super::told::{Page, everything, line};
 use super::{REQUEST_TIMEOUT, Refusal};
-use crate::clock::Clock;
-use crate::log::{Log, Partition, Record};
+use crate::log::{Log, Partition, Record, Stretch};
 use crate::metrics::Metrics;
 
 /// Records that one page looks at, letters and bytes that it holds.
@@ -33,10 +32,20 @@ pub struct Addressee {
 
 pub struct Desk {
     pub log: Log,
-    pub clock: Clock,
     /// By name.
     pub sources: BTreeMap<String, Addressee>,
     books: Arc<Mutex<Books>>,
+}
+
+/// Letters that are looked for.
+pub(super) struct Search<'a> {
+    pub filter: &'a Filter,
+    pub which: Which,
+    pub limit: usize,
+    pub from: Option<Place>,
+    /// What stands behind them is not looked at.
+    pub ends: Option<Ends>,
+    pub deadline: Instant,
 }
 
 /// Letters that were found, and how far the look came.
@@ -46,8 +55,8 @@ pub(super) struct Found {
 }
 
 impl Desk {
-    pub fn new(log: Log, clock: Clock, sources: BTreeMap<String, Addressee>) -> Self {
-        Desk { log, clock, sources, books: Arc::default() }
+    pub fn new(log: Log, sources: BTreeMap<String, Addressee>) -> Self {
+        Desk { log, sources, books: Arc::default() }
     }
 
     /// A page of letters, the oldest of a partition first.
@@ -62,7 +71,7 @@ impl Desk {
         let limit = bounded("limit", limit, LETTERS_MAX)?;
         let (deadline, mut books) = (Instant::now() + REQUEST_TIMEOUT, self.books().await?);
         books.refresh(&self.log, &self.topics(), REQUEST_TIMEOUT).await?;
-        let found = self.find(&books, filter, which, limit, from, deadline).await?;
+        let found = self.find(&books, Search { filter, which, limit, from, ends: None, deadline }).await?;
         let letters = found.letters.iter().map(|letter| line(letter, is_open(&books, letter))).collect();
         Ok(Page { letters, cursor: found.next.map(|place| place.to_string()) })
     }
@@ -86,16 +95,9 @@ impl Desk {
         self.sources.values().filter_map(|source| source.letters_topic.clone()).collect()
     }
 
-    pub(super) async fn find(
-        &self,
-        books: &Books,
-        filter: &Filter,
-        which: Which,
-        limit: usize,
-        from: Option<Place>,
-        deadline: Instant,
-    ) -> Result<Found, Refusal> {
-        let mut look = Look { filter: filter.clone(), which, limit, looked: 0, bytes: 0, found: Vec::new() };
+    pub(super) async fn find(&self, books: &Books, asked: Search<'_>) -> Result<Found, Refusal> {
+        let Search { filter, which, limit, from, ends, deadline } = asked;
+        let mut look = Look { filter: filter.clone(), ends, which, limit, looked: 0, bytes: 0, found: Vec::new() };
         for partition in books.from(from.as_ref().map(|place| &place.partition)) {
             let asked = from.as_ref().filter(|place| place.partition == partition).map_or(0, |place| place.offset);
             let Some(begin) = look.begin(books, &partition, asked) else { continue };
@@ -105,7 +107,8 @@ impl Desk {
             }
             let open = books.get(&partition).map(|book| Arc::clone(&book.open)).unwrap_or_default();
             let take = move |look: &mut Look, record| look.take(record, &open);
-            let scanned = self.log.scan(partition.clone(), begin, left, look, take).await?;
+            let stretch = Stretch { partition: partition.clone(), from: begin, limit: left };
+            let scanned = self.log.scan(stretch, look, take).await?;
             look = scanned.gathered;
             if !scanned.ended && look.begin(books, &partition, scanned.next).is_some() {
                 return Ok(Found { letters: look.found, next: Some(Place { partition, offset: scanned.next }) });
@@ -119,7 +122,8 @@ impl Desk {
             *found = Some(record);
             false
         };
-        let scanned = self.log.scan(place.partition.clone(), place.offset, REQUEST_TIMEOUT, None, take).await?;
+        let stretch = Stretch { partition: place.partition.clone(), from: place.offset, limit: REQUEST_TIMEOUT };
+        let scanned = self.log.scan(stretch, None, take).await?;
         let found = scanned.gathered.filter(|record| record.offset == place.offset).map(Entry::read);
         Ok(found.and_then(|entry| match entry {
             Entry::Letter(letter) => Some(*letter),
@@ -131,6 +135,7 @@ impl Desk {
 /// A look through partitions for letters.
 struct Look {
     filter: Filter,
+    ends: Option<Ends>,
     which: Which,
     limit: usize,
     looked: usize,
@@ -147,13 +152,14 @@ impl Look {
     fn begin(&self, books: &Books, partition: &Partition, from: i64) -> Option<i64> {
         let book = books.get(partition)?;
         let span = book.span?;
+        let end = self.ends.as_ref().map_or(span.end, |ends| ends.of(partition).min(span.end));
         let from = match &self.filter.ids {
             Some(ids) => next_of(ids, partition, from)?,
             None => from.max(span.start),
         };
         match self.which {
-            Which::Open => book.open.range(from..).next().copied(),
-            Which::Redriven | Which::All => (from < span.end).then_some(from),
+            Which::Open => book.open.range(from..).next().copied().filter(|letter| *letter < end),
+            Which::Redriven | Which::All => (from < end).then_some(from),
         }
     }
 
@@ -161,7 +167,8 @@ impl Look {
     fn take(&mut self, record: Record, open: &BTreeSet<i64>) -> bool {
         self.looked += 1;
         let (offset, bytes) = (record.offset, record.size());
-        let is_last = self.filter.ids.as_ref().is_some_and(|ids| next_of(ids, &record.partition, offset + 1).is_none());
+        let is_last = self.ends.as_ref().is_some_and(|ends| offset + 1 >= ends.of(&record.partition))
+            || self.filter.ids.as_ref().is_some_and(|ids| next_of(ids, &record.partition, offset + 1).is_none());
         let wanted = match self.which {
             Which::Open => open.contains(&offset),
             Which::Redriven => !open.contains(&offset),

@@ -23,8 +23,8 @@ mod told;
 use std::time::Duration;
 
 pub use desk::{Addressee, Desk};
-pub use letter::LOOPS;
-pub use post::{Arrival, Post};
+pub use letter::{LOOPS, Order};
+pub use post::{Arrival, Heard, Post};
 pub use query::{Filter, Place, Which};
 pub use redrive::Redrive;
 
@@ -39,7 +39,10 @@ pub enum Refusal {
     NoSuchLetter(Place),
     #[error("the dead letters are still being read: {read} of {end} records")]
     StillReading { read: i64, end: i64 },
-    #[error("more than {0} letters are open; let the topic keep them for a shorter time")]
+    #[error(
+        "more than {0} dead letters are open, and no bridge keeps count of more: nothing is listed or redriven; remedy: mend what \
+         gives them up, and let the topic keep them for a shorter time (its retention)"
+    )]
     TooMany(usize),
     #[error(
         "the source `{source_name}` does not read {partition} yet, and would not hear of an order; ask again in a moment"

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::desk::{Desk, LETTERS_MAX, bounded};
+use super::books::Ends;
+use super::desk::{Desk, LETTERS_MAX, Search, bounded};
 use super::letter::Letter;
 use super::query::{Filter, Place, Which};
 use super::told::{Line, line};
@@ -51,7 +51,7 @@ pub struct Redriven {
     pub refused: Vec<Refused>,
     /// Why it ended early.
     pub stopped: Option<String>,
-    /// Where to go on; absent at the end. It leaves out what is given up from now on.
+    /// Where to go on; absent at the end. It leaves out what is written from now on.
     pub cursor: Option<String>,
 }
 
@@ -69,25 +69,27 @@ struct Pace {
 
 impl Desk {
     /// Writes orders at a rate, oldest letters first, until the limit, the end or the time is reached.
-    pub async fn redrive(&self, mut asked: Redrive) -> Result<Redriven, Refusal> {
+    pub async fn redrive(&self, asked: Redrive) -> Result<Redriven, Refusal> {
         if asked.filter.is_empty() && !asked.all {
             return Err(Refusal::Malformed("say which letters in `where`, or `\"all\": true`".into()));
         }
         let limit = bounded("limit", asked.limit, LETTERS_MAX)?;
         let rate = bounded("rate", asked.rate, RATE_MAX)?;
-        let (from, until) = self.since_when(&asked)?;
-        asked.filter.until = Some(asked.filter.until.map_or(until, |own| own.min(until)));
+        let begun = asked.cursor.as_deref().map(begun).transpose()?;
         let (deadline, mut books) = (Instant::now() + REQUEST_TIMEOUT, self.books().await?);
         books.refresh(&self.log, &self.topics(), REQUEST_TIMEOUT).await?;
-        let found = self.find(&books, &asked.filter, Which::Open, limit, from.clone(), deadline).await?;
+        let (from, ends) = begun.map_or_else(|| (None, books.ends()), |(from, ends)| (Some(from), ends));
+        let search = Search {
+            filter: &asked.filter,
+            which: Which::Open,
+            limit,
+            from: from.clone(),
+            ends: Some(ends.clone()),
+            deadline,
+        };
+        let found = self.find(&books, search).await?;
         let mut redriven = Redriven { dry_run: asked.dry_run, ..Redriven::default() };
-        let mut wanted = Vec::new();
-        for letter in found.letters {
-            match self.refusal(&letter, asked.loops_max) {
-                Some(reason) => redriven.refused.push(Refused { id: letter.id(), reason }),
-                None => wanted.push(letter),
-            }
-        }
+        let wanted = self.admitted(found.letters, asked.loops_max, &mut redriven);
         let pace = Pace {
             step: rate.div_ceil(STEPS),
             pause: Duration::from_secs_f64(rate.div_ceil(STEPS) as f64 / rate as f64),
@@ -104,18 +106,20 @@ impl Desk {
             let missing = missing(&asked.filter, from.as_ref(), &redriven);
             redriven.refused.extend(missing);
         }
-        redriven.cursor = next.map(|place| format!("{place}@{until}"));
+        redriven.cursor = next.map(|place| format!("{place}@{ends}"));
         Ok(redriven)
     }
 
-    /// A redrive that goes on keeps the instant at which it began: what fails again meanwhile is not ordered in a circle.
-    fn since_when(&self, asked: &Redrive) -> Result<(Option<Place>, Timestamp), Refusal> {
-        let Some(cursor) = &asked.cursor else { return Ok((None, self.clock.now())) };
-        let parsed =
-            cursor.rsplit_once('@').and_then(|(place, until)| Some((place.parse().ok()?, until.parse().ok()?)));
-        let (place, until) =
-            parsed.ok_or_else(|| Refusal::Malformed(format!("`{cursor}` is no cursor of a redrive")))?;
-        Ok((Some(place), until))
+    /// The letters that can be delivered again; the others are told.
+    fn admitted(&self, letters: Vec<Letter>, loops_max: u32, redriven: &mut Redriven) -> Vec<Letter> {
+        let mut admitted = Vec::new();
+        for letter in letters {
+            match self.refusal(&letter, loops_max) {
+                Some(reason) => redriven.refused.push(Refused { id: letter.id(), reason }),
+                None => admitted.push(letter),
+            }
+        }
+        admitted
     }
 
     /// Why a letter cannot be delivered again.
@@ -201,6 +205,13 @@ impl Desk {
     }
 }
 
+/// A redrive that goes on keeps the ends that it began with: what fails again meanwhile is not ordered in a circle. Ends, and not an
+/// instant, since another bridge's clock stamps the letters.
+fn begun(cursor: &str) -> Result<(Place, Ends), Refusal> {
+    let parsed = cursor.split_once('@').and_then(|(place, ends)| Some((place.parse().ok()?, ends.parse().ok()?)));
+    parsed.ok_or_else(|| Refusal::Malformed(format!("`{cursor}` is no cursor of a redrive")))
+}
+
 /// What was asked for by its id from a place on and is not open.
 fn missing(filter: &Filter, from: Option<&Place>, redriven: &Redriven) -> Vec<Refused> {
     let told = redriven.redriven.iter().map(|line| &line.id);
@@ -216,7 +227,6 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use crate::clock::Clock;
     use crate::dead_letter::{Reason, record_of};
     use crate::letters::Addressee;
     use crate::log::{Group, Happening, Initial, Log, NewTopic};
@@ -226,7 +236,7 @@ mod tests {
     fn desk(log: &Log) -> Desk {
         let addressee =
             Addressee { letters_topic: Some("dead".into()), group: "g".into(), metrics: Rc::new(Metrics::default()) };
-        Desk::new(log.clone(), Clock::from_environment(), BTreeMap::from([("s".to_owned(), addressee)]))
+        Desk::new(log.clone(), BTreeMap::from([("s".to_owned(), addressee)]))
     }
 
     // promise: BRIDGE: a letter is ordered only when its source would hear of it
@@ -257,5 +267,31 @@ mod tests {
             }
         };
         assert_eq!(heard.offset, 1, "the order");
+    }
+
+    // promise: BRIDGE: a redrive orders what was there when it began, whatever clock has stamped it
+    #[tokio::test]
+    async fn letters_of_a_clock_ahead_are_ordered_and_later_ones_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Log::embedded(&folder.path().join("log.db")).unwrap();
+        let topic = NewTopic { name: "dead".into(), partitions: 1, replication: 1, retention: None };
+        log.create_topics(vec![topic]).await.unwrap();
+        let ahead = jiff::Timestamp::now().as_millisecond() + 3_600_000;
+        let letter = |offset| {
+            let record = testing::record("in", 0, offset);
+            record_of("dead", &testing::source(""), &record, 1, &Reason::default(), ahead)
+        };
+        log.append(vec![letter(1), letter(2)]).await.unwrap();
+        let (desk, order) = (desk(&log), Redrive { all: true, dry_run: true, limit: 1, ..Redrive::default() });
+        let first = desk.redrive(order.clone()).await.unwrap();
+        assert_eq!((first.redriven.len(), first.cursor.as_deref()), (1, Some("dead/0/1@dead/0=2")));
+        log.append(vec![letter(3)]).await.unwrap();
+        let rest = desk.redrive(Redrive { cursor: first.cursor, limit: 9, ..order.clone() }).await.unwrap();
+        assert_eq!((rest.redriven.len(), rest.cursor), (1, None));
+        assert_eq!(desk.redrive(Redrive { limit: 9, ..order.clone() }).await.unwrap().redriven.len(), 3);
+        for cursor in ["dead/0/1", "dead/0/1@", "dead/0/1@2026-01-01T00:00:00Z", "@dead/0=2"] {
+            let asked = Redrive { cursor: Some(cursor.into()), ..order.clone() };
+            assert!(matches!(desk.redrive(asked).await, Err(Refusal::Malformed(_))), "{cursor}");
+        }
     }
 }

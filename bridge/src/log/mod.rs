@@ -13,7 +13,7 @@ mod types;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use queue::Feed;
 pub use types::*;
@@ -139,19 +139,17 @@ impl Log {
         }
     }
 
-    /// Hands the records of a partition from offset `from` on to `take`, outside of any group, until it answers `false`, its end
-    /// is reached or `limit` has passed. What `take` gathers stands in `gathered`.
+    /// Hands the records of a stretch to `take`, outside of any group, until it answers `false`, the partition's end is reached or
+    /// the time has passed. What `take` gathers stands in `gathered`.
     pub async fn scan<T: Send + 'static>(
         &self,
-        partition: Partition,
-        from: i64,
-        limit: Duration,
+        stretch: Stretch,
         gathered: T,
         take: impl FnMut(&mut T, Record) -> bool + Send + 'static,
     ) -> Result<Scanned<T>, Error> {
         match &self.0 {
-            Opened::Kafka(cluster) => cluster.scan(partition, from, limit, gathered, take).await,
-            Opened::Embedded(store) => store.scan(partition, from, limit, gathered, take).await,
+            Opened::Kafka(cluster) => cluster.scan(stretch, gathered, take).await,
+            Opened::Embedded(store) => store.scan(stretch, gathered, take).await,
         }
     }
 }

@@ -259,6 +259,14 @@ pub struct Rights {
     pub groups: BTreeMap<String, BTreeSet<Right>>,
 }
 
+/// What is to be looked at: a partition from an offset on, for at most so long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretch {
+    pub partition: Partition,
+    pub from: i64,
+    pub limit: Duration,
+}
+
 /// How far a look into a partition came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scanned<T> {

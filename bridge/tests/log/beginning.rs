@@ -23,7 +23,7 @@ async fn latest_begins_at_the_end_and_keeps_that() {
     }
 }
 
-// promise: BRIDGE: with latest, the end offsets are committed at the first assignment
+// promise: BRIDGE: with latest, a topic that appears later is read from its beginning
 #[tokio::test]
 async fn a_topic_that_appears_later_is_read_from_its_beginning() {
     for world in World::all() {
@@ -58,6 +58,7 @@ async fn a_topic_that_begins_at_its_end_does_so_whatever_is_initial() {
     }
 }
 
+// promise: BRIDGE: startAt begins at the first record of that instant or later
 #[tokio::test]
 async fn reading_begins_at_an_instant() {
     for world in World::all() {

@@ -8,8 +8,9 @@ mod sharing;
 mod world;
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
-use bridge::log::{Alarm, Error, Fault, Happening, Initial, NewRecord, Partition, Span};
+use bridge::log::{Alarm, Error, Fault, Happening, Initial, NewRecord, Partition, Span, Stretch};
 use world::{Member, World, commit, create, group, record, topic, unique, value};
 
 #[tokio::test]
@@ -282,6 +283,25 @@ async fn a_close_waits_for_the_release_and_takes_a_last_settlement() {
         while member.feed.next().await.is_some() {}
         assert_eq!(member.control.settle(vec![], vec![last.clone()]).await, Err(Error::Closed));
         assert_eq!(log.committed(&group.group, vec![partition]).await, Ok(vec![last]), "on {}", world.name());
+    }
+}
+
+#[tokio::test]
+async fn a_look_that_ends_too_soon_says_how_far_it_came() {
+    for world in World::all() {
+        let log = world.open();
+        let topic = topic(&log, 1).await;
+        log.append(vec![record(&topic, "k", "v")]).await.unwrap();
+        let count = |seen: &mut usize, _| {
+            *seen += 1;
+            true
+        };
+        let stretch = |limit| Stretch { partition: Partition::new(topic.as_str(), 0), from: 0, limit };
+        let look = |limit| log.scan(stretch(limit), 0_usize, count);
+        let short = look(Duration::ZERO).await.unwrap();
+        assert!(short.gathered as i64 == short.next && !short.ended, "on {}: {short:?}", world.name());
+        let long = look(Duration::from_secs(20)).await.unwrap();
+        assert_eq!((long.gathered, long.ended), (1, true), "on {}", world.name());
     }
 }
 

@@ -19,7 +19,7 @@ use rusqlite::Connection;
 
 use super::Feed;
 use super::queue::Queue;
-use super::types::{Commit, Error, Group, NewRecord, NewTopic, Partition, Record, Scanned, Span};
+use super::types::{Commit, Error, Group, NewRecord, NewTopic, Partition, Record, Scanned, Span, Stretch};
 use writer::Writer;
 
 /// How long a predecessor may take to leave.
@@ -159,9 +159,7 @@ impl Store {
 
     pub(super) async fn scan<T: Send + 'static>(
         self: &Arc<Self>,
-        partition: Partition,
-        from: i64,
-        limit: Duration,
+        Stretch { partition, from, limit }: Stretch,
         gathered: T,
         mut take: impl FnMut(&mut T, Record) -> bool + Send + 'static,
     ) -> Result<Scanned<T>, Error> {

@@ -39,9 +39,28 @@ struct Reader {
 
 pub(super) fn start(member: Arc<Member>, file: Connection) -> Result<(), Error> {
     let name = format!("log-{}", member.group.source);
-    let reader = Reader::new(member, file);
-    let thread = std::thread::Builder::new().name(name).spawn(move || reader.run());
+    let reader = Reader::new(Arc::clone(&member), file);
+    on_a_thread(member, name, move || reader.run())
+}
+
+/// However `work` ends, the feed ends with it, and its owner joins again.
+fn on_a_thread(member: Arc<Member>, name: String, work: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+    let left = Left(member);
+    let thread = std::thread::Builder::new().name(name).spawn(move || {
+        let _left = left;
+        work();
+    });
     thread.map(drop).map_err(|error| Error::Config(format!("no thread for the source: {error}")))
+}
+
+/// Says at its end that nothing follows, also when the thread panics.
+struct Left(Arc<Member>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.left.store(true, Ordering::Release);
+        self.0.queue.end();
+    }
 }
 
 impl Reader {
@@ -202,8 +221,6 @@ impl Reader {
         self.member.queue.forget(&partitions);
         self.member.queue.push_urgent(Happening::Revoked(Revoked { partitions, lost: false, release }));
         let _ = released.recv_timeout(self.member.group.revoke_timeout);
-        self.member.left.store(true, Ordering::Release);
-        self.member.queue.end();
     }
 }
 
@@ -241,6 +258,17 @@ mod tests {
         other.execute("DELETE FROM commits", []).unwrap();
         reader.look_for_partitions().unwrap();
         assert_eq!(partitions(&mut feed), [1]);
+    }
+
+    // promise: BRIDGE: readiness tells the truth
+    #[tokio::test]
+    async fn a_thread_that_panics_ends_its_feed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("log.db")).unwrap();
+        let (mut feed, member) = store.member(Group::new("s", "g", &["t"], "r", Initial::Earliest));
+        on_a_thread(member, "broken".into(), || panic!("a bug")).unwrap();
+        let ended = async { while feed.next().await.is_some() {} };
+        tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the feed ends");
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 mod admin;
 mod client;
 mod failure;
+mod kept;
 mod missing;
 mod plain;
 mod positions;
@@ -23,10 +24,14 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::Feed;
 use super::queue::Queue;
-use super::types::{Commit, Error, Group, NewRecord, NewTopic, Partition, Record, Rights, Scanned, Span, Transactions};
+use super::types::{
+    Commit, Error, Group, NewRecord, NewTopic, Partition, Position, Record, Rights, Scanned, Span, Stretch,
+    Transactions,
+};
 use admin::Admin;
 use client::{Client, Properties};
 pub use client::{check_properties, check_property};
+use kept::Kept;
 use reach::Reach;
 use transaction::Committer;
 use writer::Writer;
@@ -50,7 +55,7 @@ pub(super) struct Member {
     consumer: Arc<BaseConsumer<Client>>,
     writer: Writer,
     queue: Arc<Queue>,
-    owned: Arc<Mutex<HashSet<Partition>>>,
+    owned: Arc<Mutex<Kept>>,
     flow: Mutex<Flow>,
     closing: AtomicBool,
     gone: AtomicBool,
@@ -83,7 +88,7 @@ impl Cluster {
 
     pub(super) fn join(&self, group: Group) -> Result<(Feed, Arc<Member>), Error> {
         let consumer = Arc::new(self.properties.member(&group)?);
-        let owned = Arc::new(Mutex::new(HashSet::new()));
+        let owned = Arc::new(Mutex::new(Kept::default()));
         let committer = Committer { consumer: Arc::clone(&consumer), owned: Arc::clone(&owned) };
         let id = format!("{}-{}", group.group, client::instance(&group));
         let writer = Writer::start(self.properties.clone(), id, self.transactions, Some(committer))?;
@@ -136,13 +141,11 @@ impl Cluster {
 
     pub(super) async fn scan<T: Send + 'static>(
         &self,
-        partition: Partition,
-        from: i64,
-        limit: Duration,
+        stretch: Stretch,
         gathered: T,
         take: impl FnMut(&mut T, Record) -> bool + Send + 'static,
     ) -> Result<Scanned<T>, Error> {
-        self.admin.scan(partition, from, limit, gathered, take).await
+        self.admin.scan(stretch, gathered, take).await
     }
 }
 
@@ -216,12 +219,14 @@ impl Member {
         }
     }
 
-    fn own(&self, partitions: &[Partition]) {
-        self.owned.lock().expect("no holder panics").extend(partitions.iter().cloned());
+    fn own(&self, positions: &[Position]) {
+        self.owned.lock().expect("no holder panics").gain(positions);
         let mut flow = self.flow();
-        flow.assigned.extend(partitions.iter().cloned());
-        // A pause that came after the partition had gone was of an earlier life of it.
-        flow.paused.retain(|paused| !partitions.contains(paused));
+        for Position { partition, .. } in positions {
+            flow.assigned.insert(partition.clone());
+            // A pause that came after the partition had gone was of an earlier life of it.
+            flow.paused.remove(partition);
+        }
     }
 
     fn owns(&self, partition: &Partition) -> bool {
@@ -230,7 +235,7 @@ impl Member {
 
     /// Waits for the transaction that is being written.
     fn disown(&self, partitions: &[Partition]) {
-        self.owned.lock().expect("no holder panics").retain(|owned| !partitions.contains(owned));
+        self.owned.lock().expect("no holder panics").lose(partitions);
         let mut flow = self.flow();
         flow.assigned.retain(|assigned| !partitions.contains(assigned));
         flow.paused.retain(|paused| !partitions.contains(paused));

@@ -16,8 +16,8 @@ use rdkafka::groups::GroupInfo;
 use super::Member;
 use super::failure::is_away;
 use super::missing::Missing;
-use super::positions;
 use super::raw::{self, Events, Polled, Trouble};
+use super::{kept, positions};
 use crate::log::{Alarm, Error, Happening, Initial, Partition, Position, Release, Revoked};
 
 const POLL: Duration = Duration::from_millis(100);
@@ -168,13 +168,16 @@ impl Reader {
             self.member.queue.push_urgent(Happening::Assigned(Vec::new()));
             return;
         }
-        let Some(positions) = self.positions(&partitions) else { return };
+        let Some(mut positions) = self.positions(&partitions) else { return };
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for Position { partition, next, .. } in &positions {
             let added = list.add_partition_offset(&partition.topic, partition.number, Offset::Offset(*next));
             added.expect("the offset is a number");
         }
-        self.member.own(&partitions);
+        self.member.own(&positions);
+        for text in positions.iter_mut().filter_map(|position| position.metadata.as_mut()) {
+            text.truncate(kept::unmarked(text).len());
+        }
         partitions.iter().for_each(|partition| self.missing.forget(&partition.topic));
         self.member.queue.push_urgent(Happening::Assigned(positions));
         if let Err(error) = self.member.consumer.incremental_assign(&list) {

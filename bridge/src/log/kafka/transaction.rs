@@ -1,6 +1,6 @@
 //! One transaction on a cluster, step by step: records, offsets, commit. What goes wrong says how far it came.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 
 use super::client::{Client, Deliveries};
 use super::failure::{self, error};
+use super::kept::Kept;
 use super::positions;
 use super::raw::{self, CommitFailure};
 use crate::log::{Commit, Error, NewRecord, Partition};
@@ -26,7 +27,7 @@ pub(super) type Producer = ThreadedProducer<Deliveries>;
 pub(super) struct Committer {
     pub consumer: Arc<BaseConsumer<Client>>,
     /// The partitions that are ours. Held locked through a transaction, so that none is given away in the middle of it.
-    pub owned: Arc<Mutex<HashSet<Partition>>>,
+    pub owned: Arc<Mutex<Kept>>,
 }
 
 /// How records are handed to the broker: many in a batch, or each alone, so that a refusal names the right one.

@@ -2,7 +2,7 @@
 //! producer, each of them all or nothing. Records without offsets that wait together go together.
 //!
 //! A transaction whose end is not known (a time-out in its commit) is settled by the next producer of the same transactional
-//! id, which finishes or undoes it, and then by looking whether its offsets are there.
+//! id, which finishes or undoes it, and then by looking whether its offsets are there, which no commit before it had left so.
 //!
 //! Where there can be no transactions, or shall be none, records and offsets are written one after the other: see `plain`.
 
@@ -28,6 +28,8 @@ const TOGETHER_MAX: usize = 32;
 /// Calls that wait at most.
 const WAITING_MAX: usize = 256;
 const ENTER_STEP: Duration = Duration::from_secs(1);
+/// How long the end of a transaction is looked for before it counts as not written.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a topic's number of partitions is believed.
 const TOPIC_AGE_MAX: Duration = Duration::from_secs(60);
 
@@ -141,29 +143,48 @@ impl Writing {
         }
         self.check_places(&records)?;
         let owned = self.committer.as_ref().map(|committer| Arc::clone(&committer.owned));
-        let owned = owned.as_ref().map(|owned| owned.lock().expect("no holder panics"));
-        let ours = |partition: &Partition| owned.as_ref().is_some_and(|owned| owned.contains(partition));
+        let mut owned = owned.as_ref().map(|owned| owned.lock().expect("no holder panics"));
+        let ours = |partition: &Partition| owned.as_ref().is_some_and(|owned| owned.holds(partition));
         if let Some(partition) = commits.keys().find(|partition| !ours(partition)) {
             return Err(Error::NotOurs((*partition).clone()));
         }
-        match self.try_out(&records, &commits, Pace::Together) {
+        let marked = owned.as_ref().filter(|_| !records.is_empty()).and_then(|kept| kept.marked(&commits));
+        let commits = commits.into_iter().chain(marked.iter().map(|commit| (&commit.partition, commit))).collect();
+        let told = records.is_empty() || owned.as_ref().is_some_and(|kept| kept.is_told_by(&commits));
+        let outcome = self.try_out_by_turns(&records, &commits, told);
+        owned.iter_mut().for_each(|kept| match &outcome {
+            Ok(()) => kept.take(&commits),
+            Err(_) => kept.doubt(&commits),
+        });
+        outcome
+    }
+
+    fn try_out_by_turns(
+        &mut self,
+        records: &[&NewRecord],
+        commits: &BTreeMap<&Partition, &Commit>,
+        told: bool,
+    ) -> Result<(), Error> {
+        match self.try_out(records, commits, Pace::Together, told) {
             // The broker refuses a whole batch for one of its records, or for its own size.
             Err(Error::Record { .. }) if !self.is_plain() => {
                 self.renew()?;
-                self.check_rights(&records)?;
-                self.try_out(&records, &commits, Pace::OneByOne)
+                self.check_rights(records)?;
+                self.try_out(records, commits, Pace::OneByOne, told)
             }
             outcome => outcome,
         }
     }
 
     /// One transaction, from its beginning to its end. Offsets alone need none: they are written all or none by themselves, and
-    /// only by the group's living member, for a fraction of the brokers' work.
+    /// only by the group's living member, for a fraction of the brokers' work. `told` says
+    /// whether its commits would tell that it was committed.
     fn try_out(
         &mut self,
         records: &[&NewRecord],
         commits: &BTreeMap<&Partition, &Commit>,
         pace: Pace,
+        told: bool,
     ) -> Result<(), Error> {
         if let (true, Some(committer)) = (records.is_empty(), &self.committer) {
             return plain::commit(committer, commits);
@@ -183,7 +204,7 @@ impl Writing {
                 self.producer = None;
                 Err(error)
             }
-            Err(Stop::Unknown(error)) => self.look_whether_committed(commits, error),
+            Err(Stop::Unknown(error)) => self.look_whether_committed(commits, told, error),
         }
     }
 
@@ -205,16 +226,33 @@ impl Writing {
         failure::of_record(index, records[index], code)
     }
 
-    /// The next producer of the same id has finished or undone the transaction: its offsets tell which.
-    fn look_whether_committed(&mut self, commits: &BTreeMap<&Partition, &Commit>, error: Error) -> Result<(), Error> {
+    /// The next producer of the same id has finished or undone the transaction: its offsets tell which. Whoever asks would write
+    /// everything again, so this waits for a cluster that is away.
+    fn look_whether_committed(
+        &mut self,
+        commits: &BTreeMap<&Partition, &Commit>,
+        told: bool,
+        error: Error,
+    ) -> Result<(), Error> {
         tracing::warn!(%error, "the end of a transaction is not known; looking for it");
         self.producer = None;
+        let deadline = Instant::now() + LOOK_TIMEOUT;
+        loop {
+            match self.found(commits) {
+                Ok(found) => return if found && told { Ok(()) } else { Err(error) },
+                Err(Error::Unavailable(_)) if Instant::now() < deadline => std::thread::sleep(ENTER_STEP),
+                Err(_) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether these commits are what is there, once no transaction is open any more.
+    fn found(&mut self, commits: &BTreeMap<&Partition, &Commit>) -> Result<bool, Error> {
         self.renew()?;
-        let Some(committer) = self.committer.as_ref().filter(|_| !commits.is_empty()) else { return Err(error) };
+        let Some(committer) = self.committer.as_ref().filter(|_| !commits.is_empty()) else { return Ok(false) };
         let partitions: Vec<Partition> = commits.keys().map(|partition| (*partition).clone()).collect();
         let found = positions::committed(&committer.consumer, &partitions).map_err(|error| failure::of(&error))?;
-        let all = found.len() == commits.len() && found.iter().all(|found| commits[&found.partition] == found);
-        if all { Ok(()) } else { Err(error) }
+        Ok(found.len() == commits.len() && found.iter().all(|found| commits[&found.partition] == found))
     }
 
     /// Makes sure of a producer that may begin a transaction, or of a plain one where there are none.
