@@ -30,7 +30,7 @@ impl Reason {
 /// Knative's extensions of a dead letter: who refused it, and how.
 pub fn extensions(source: &Source, reason: &Reason) -> [(String, String); 3] {
     [
-        (FIRST_HEADER.into(), source.sink.url.to_string()),
+        (FIRST_HEADER.into(), source.sink.shown()),
         ("knativeerrorcode".into(), reason.code.to_string()),
         ("knativeerrordata".into(), BASE64.encode(reason.data.get(..DATA_BYTES_MAX).unwrap_or(&reason.data))),
     ]

@@ -84,7 +84,7 @@ pub fn explain(source: &Source, record: &Record) -> Option<Explanation> {
         source: source.name.clone(),
         wanted: source.filter.accepts(&event),
         lane: lane(source.ordering, record),
-        url: source.sink.url.to_string(),
+        url: source.sink.shown(),
         headers: request.headers,
         body: request.body,
         event,

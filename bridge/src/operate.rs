@@ -15,6 +15,9 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpStream;
 use url::Url;
 
+use crate::config;
+use crate::token::tokens_in;
+
 const BRIDGE: &str = "http://127.0.0.1:3001";
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a bridge that is still reading is asked again, a second apart.
@@ -274,12 +277,12 @@ impl Client {
     fn new(asked: &DeadLetters) -> Result<Self, Error> {
         let bridge = asked.address.clone().unwrap_or_else(|| Url::parse(BRIDGE).expect("it is an address"));
         if bridge.scheme() != "http" || !bridge.has_host() {
-            return Err(Error::Usage(format!("`{bridge}` is no address such as {BRIDGE}")));
+            return Err(Error::Usage(format!("`{}` is no address such as {BRIDGE}", config::shown(&bridge))));
         }
         let read = |file: &PathBuf| {
             let text = std::fs::read_to_string(file)
                 .map_err(|error| Error::Usage(format!("the token in {}: {error}", file.display())))?;
-            Ok(text.split([',', '\n']).map(str::trim).find(|token| !token.is_empty()).unwrap_or_default().to_owned())
+            Ok(tokens_in(&text).next().unwrap_or_default().to_owned())
         };
         Ok(Client { bridge, token: asked.api_token.as_ref().map(read).transpose()? })
     }
@@ -290,7 +293,7 @@ impl Client {
         loop {
             let body = body.clone().unwrap_or_default();
             let called = tokio::time::timeout(CALL_TIMEOUT, self.call(method.clone(), path, body)).await;
-            let away = |reason: String| Error::Away { bridge: self.bridge.to_string(), reason };
+            let away = |reason: String| Error::Away { bridge: config::shown(&self.bridge), reason };
             let (status, told) = called.map_err(|_| away("no answer in time".into()))?.map_err(away)?;
             let detail = || text(&told["detail"]);
             match status.as_u16() {

@@ -38,7 +38,7 @@ impl Token {
         let text = std::fs::read_to_string(&self.file)
             .inspect_err(|error| tracing::warn!(file = %self.file.display(), %error, "the token cannot be read"))
             .ok()?;
-        let token = text.split([',', '\n']).map(str::trim).find(|token| !token.is_empty())?;
+        let token = tokens_in(&text).next()?;
         let mut bearer = HeaderValue::from_str(&format!("Bearer {token}")).ok()?;
         bearer.set_sensitive(true);
         Some(bearer)
@@ -53,8 +53,12 @@ pub fn admits(file: &Path, headers: &HeaderMap) -> bool {
             |error| tracing::warn!(file = %file.display(), %error, "the tokens cannot be read; all are refused"),
         )
         .unwrap_or_default();
-    let tokens = text.split([',', '\n']).map(str::trim).filter(|token| !token.is_empty());
-    tokens.filter(|token| bool::from(token.as_bytes().ct_eq(bearer.as_bytes()))).count() > 0
+    tokens_in(&text).filter(|token| bool::from(token.as_bytes().ct_eq(bearer.as_bytes()))).count() > 0
+}
+
+/// What a file of tokens holds: one, or two while one is rotated, one a line or separated by commas. The first is the newer.
+pub fn tokens_in(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', '\n']).map(str::trim).filter(|token| !token.is_empty())
 }
 
 /// The token that a request shows.

@@ -115,6 +115,29 @@ fn events(kinds: &[&str]) -> Vec<bridge::log::NewRecord> {
 
 const MORE: &str = "  filters:\n    - prefix: { type: a. }\n  reply: { byType: true, types: [out.] }\n";
 
+/// After the ten records of the test below.
+const COUNTED: [(&str, &str, f64); 19] = [
+    ("till_records_total", "", 10.0),
+    ("till_skipped_total", "", 2.0),
+    ("till_settled_total", "", 7.0),
+    ("till_dead_letters_total", "", 1.0),
+    ("till_dead_letter_failures_total", "", 0.0),
+    ("till_dropped_total", "", 0.0),
+    ("till_redriven_total", "", 0.0),
+    ("till_replies_total", "", 2.0),
+    ("till_rebalances_total", "", 3.0),
+    ("till_commit_failures_total", "", 0.0),
+    ("till_attempts_total", ",outcome=\"2xx\"", 7.0),
+    ("till_attempts_total", ",outcome=\"4xx\"", 1.0),
+    ("till_attempts_total", ",outcome=\"5xx\"", 2.0),
+    ("till_record_to_settled_seconds_count", "", 7.0),
+    ("till_waking_seconds_count", "", 0.0),
+    ("till_lanes", "", 0.0),
+    ("till_buffered_records", "", 0.0),
+    ("till_stopped_lanes", "", 0.0),
+    ("till_ready", "", 1.0),
+];
+
 // promise: BRIDGE: metrics count what happened
 #[test]
 fn metrics_count_what_happened() {
@@ -132,27 +155,7 @@ fn metrics_count_what_happened() {
         (done && page.0.iter().any(|(name, count)| name.starts_with("till_wakes_total{") && *count == 1.0))
             .then_some(page)
     });
-    for (name, labels, expected) in [
-        ("till_records_total", "", 10.0),
-        ("till_skipped_total", "", 2.0),
-        ("till_settled_total", "", 7.0),
-        ("till_dead_letters_total", "", 1.0),
-        ("till_dead_letter_failures_total", "", 0.0),
-        ("till_dropped_total", "", 0.0),
-        ("till_redriven_total", "", 0.0),
-        ("till_replies_total", "", 2.0),
-        ("till_rebalances_total", "", 3.0),
-        ("till_commit_failures_total", "", 0.0),
-        ("till_attempts_total", ",outcome=\"2xx\"", 7.0),
-        ("till_attempts_total", ",outcome=\"4xx\"", 1.0),
-        ("till_attempts_total", ",outcome=\"5xx\"", 2.0),
-        ("till_record_to_settled_seconds_count", "", 7.0),
-        ("till_waking_seconds_count", "", 0.0),
-        ("till_lanes", "", 0.0),
-        ("till_buffered_records", "", 0.0),
-        ("till_stopped_lanes", "", 0.0),
-        ("till_ready", "", 1.0),
-    ] {
+    for (name, labels, expected) in COUNTED {
         assert_eq!(page.of(name, labels), expected, "{name}{labels}");
     }
     let lag: f64 = (0..3).map(|number| page.of("till_lag", &format!(",topic=\"in\",partition=\"{number}\""))).sum();
@@ -225,7 +228,41 @@ fn a_trace_goes_on_in_the_reply() {
     }
 }
 
+/// Tokens and documents of a bridge, all of them secret.
+fn secretive(folder: &std::path::Path, sink: &Sink) {
+    std::fs::create_dir_all(folder.join("push")).unwrap();
+    for (file, token) in [("sink", "SECRET-sink-token"), ("api", "SECRET-api-token"), ("push/in", "SECRET-push-token")]
+    {
+        std::fs::write(folder.join(file), token).unwrap();
+    }
+    let more = format!(
+        "  auth: {{ tokenFile: '{}' }}\n  reply: {{ byType: true, types: [out.] }}\n  delivery: {{ retry: 1, backoffDelay: PT0.01S, {DEAD_LETTERS} }}\n",
+        folder.join("sink").display()
+    );
+    let source = source(sink.address, &more).replace("/events", "/events?key=SECRET-query");
+    assert!(source.contains("SECRET-query"));
+    let documents = format!("{}{source}", topics(&[("in", 1), ("out", 1), ("dead", 1)]));
+    std::fs::write(folder.join("sources.yaml"), documents).unwrap();
+}
+
+/// It says everything that it ever says, into the file `stderr`.
+fn talkative(folder: &std::path::Path, address: std::net::SocketAddr) -> std::process::Child {
+    let log = std::fs::File::create(folder.join("stderr")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_till-bridge"));
+    command.current_dir(folder).env("RUST_LOG", "debug").stderr(log).stdout(Stdio::null());
+    command.args(["--sources", "sources.yaml", "--log", "embedded:log.db", "--ingress-tokens", "push"]);
+    command.args(["--api-token", "api", "--listen", &address.to_string()]).spawn().unwrap()
+}
+
+fn push(id: &str, token: &str) -> String {
+    format!(
+        "POST /topics/in HTTP/1.1\r\nhost: b\r\nauthorization: Bearer {token}\r\nce-specversion: 1.0\r\nce-id: {id}\r\nce-source: /s\r\n\
+         ce-type: in.x\r\nce-partitionkey: SECRET-key-{id}\r\nce-extra: SECRET-header\r\ncontent-length: 14\r\nconnection: close\r\n\r\nSECRET-payload"
+    )
+}
+
 // promise: BRIDGE: logs hold neither payloads nor secrets
+// promise: BRIDGE: secrets in an address or a record reach no log, no answer of the API and no dead letter
 #[test]
 fn the_log_holds_neither_payloads_nor_secrets() {
     let folder = tempfile::tempdir().unwrap();
@@ -236,60 +273,40 @@ fn the_log_holds_neither_payloads_nor_secrets() {
         "failed" => Answer { body: "SECRET-answer".into(), ..answer(500) },
         _ => answer(204),
     });
-    for (name, token) in [("sink", "SECRET-sink-token"), ("api", "SECRET-api-token"), ("in", "SECRET-push-token")] {
-        std::fs::create_dir_all(folder.path().join("push")).unwrap();
-        let place = if name == "in" { folder.path().join("push/in") } else { folder.path().join(name) };
-        std::fs::write(place, token).unwrap();
-    }
-    let more = format!(
-        "  auth: {{ tokenFile: '{}' }}\n  reply: {{ byType: true, types: [out.] }}\n  delivery: {{ retry: 1, backoffDelay: PT0.01S, {DEAD_LETTERS} }}\n",
-        folder.path().join("sink").display()
-    );
-    let documents = format!("{}{}", topics(&[("in", 1), ("out", 1), ("dead", 1)]), source(sink.address, &more));
-    std::fs::write(folder.path().join("sources.yaml"), documents).unwrap();
+    secretive(folder.path(), &sink);
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
-    let log = std::fs::File::create(folder.path().join("stderr")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_till-bridge"));
-    command.current_dir(&folder).env("RUST_LOG", "debug").stderr(log).stdout(Stdio::null());
-    command.args([
-        "--sources",
-        "sources.yaml",
-        "--log",
-        "embedded:log.db",
-        "--ingress-tokens",
-        "push",
-        "--api-token",
-        "api",
-    ]);
-    let mut process = command.args(["--listen", &address.to_string()]).spawn().unwrap();
+    let mut process = talkative(folder.path(), address);
     let ask = |request: &str| try_exchange(address, request);
-    wait("an answer", || ask("GET /health/live HTTP/1.1\r\nhost: b\r\nconnection: close\r\n\r\n"));
-    for (id, token) in [
-        ("refused", "SECRET-push-token"),
-        ("failed", "SECRET-push-token"),
-        ("good", "SECRET-push-token"),
-        ("poison", "SECRET-push-token"),
-        ("never", "SECRET-wrong-token"),
-    ] {
-        ask(&format!(
-            "POST /topics/in HTTP/1.1\r\nhost: b\r\nauthorization: Bearer {token}\r\nce-specversion: 1.0\r\nce-id: {id}\r\nce-source: /s\r\n\
-             ce-type: in.x\r\nce-partitionkey: SECRET-key-{id}\r\nce-extra: SECRET-header\r\ncontent-length: 14\r\nconnection: close\r\n\r\nSECRET-payload"
-        ));
+    let get = |path: &str, token: &str| {
+        let token = format!("authorization: Bearer SECRET-{token}\r\n");
+        ask(&format!("GET {path} HTTP/1.1\r\nhost: b\r\n{token}connection: close\r\n\r\n")).map(|(_, told)| told)
+    };
+    wait("an answer", || get("/health/live", "none"));
+    for id in ["refused", "failed", "good", "poison"] {
+        ask(&push(id, "SECRET-push-token"));
+    }
+    ask(&push("never", "SECRET-wrong-token"));
+    let (letters, ready) = wait("two letters and a stop", || {
+        let (told, ready) = (get("/dead-letters", "api-token")?, get("/health/ready", "none")?);
+        (told.matches("\"id\"").count() == 2 && ready.contains("is stopped")).then_some((told, ready))
+    });
+    let sources = get("/sources", "api-token").unwrap();
+    for told in [letters, ready, sources] {
+        assert!(!told.contains("SECRET-query"), "{told}");
     }
     let api = "authorization: Bearer SECRET-api-token\r\nconnection: close\r\n";
-    wait("two letters and a stop", || {
-        let told = ask(&format!("GET /dead-letters HTTP/1.1\r\nhost: b\r\n{api}\r\n"))?.1;
-        let ready = ask("GET /health/ready HTTP/1.1\r\nhost: b\r\nconnection: close\r\n\r\n")?.1;
-        (told.matches("\"id\"").count() == 2 && ready.contains("is stopped")).then_some(())
-    });
     ask(&format!("POST /dead-letters/redrive HTTP/1.1\r\nhost: b\r\n{api}content-length: 13\r\n\r\n{{\"all\": true}}"));
-    ask("GET /dead-letters HTTP/1.1\r\nhost: b\r\nauthorization: Bearer SECRET-guess\r\nconnection: close\r\n\r\n");
+    get("/dead-letters", "guess");
     sink.wait_for(6);
     process.kill().unwrap();
     process.wait().unwrap();
-    let log = std::fs::read_to_string(folder.path().join("stderr")).unwrap();
+    nothing_secret_was_said(folder.path());
+}
+
+fn nothing_secret_was_said(folder: &std::path::Path) {
+    let log = std::fs::read_to_string(folder.join("stderr")).unwrap();
     for word in ["the bridge is up", "a dead letter was written", "the lane is stopped", "is to be delivered again"] {
         assert!(log.contains(word), "{word} is not in\n{log}");
     }

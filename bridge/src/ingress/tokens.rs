@@ -9,7 +9,7 @@ use http::HeaderMap;
 use subtle::ConstantTimeEq as _;
 
 use super::answer::Refusal;
-use crate::token::bearer;
+use crate::token::{bearer, tokens_in};
 
 const FRESH_FOR: Duration = Duration::from_secs(1);
 
@@ -73,8 +73,7 @@ fn read(folder: &Path) -> std::io::Result<Vec<Arrow>> {
             continue;
         }
         let text = std::fs::read_to_string(&path)?;
-        let tokens = text.split(['\n', ',']).map(str::trim).filter(|token| !token.is_empty());
-        arrows.extend(tokens.map(|token| Arrow { topic: topic.to_owned(), token: token.to_owned() }));
+        arrows.extend(tokens_in(&text).map(|token| Arrow { topic: topic.to_owned(), token: token.to_owned() }));
     }
     Ok(arrows)
 }

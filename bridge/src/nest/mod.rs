@@ -37,13 +37,13 @@ pub struct Caller {
     correlation_id: Bytes,
 }
 
-/// Why a caller waits in vain: a word for the log.
+/// Why a caller waits in vain: a word for the log, which quotes nothing of the record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unreachable {
-    #[error("the answer's topic `{0}` is not among reply.topics")]
-    Topic(String),
-    #[error("the answer's partition `{0}` is no number")]
-    Partition(String),
+    #[error("the answer's topic is not among reply.topics")]
+    Topic,
+    #[error("the answer's partition is no number")]
+    Partition,
     #[error("the correlation id has {0} bytes")]
     CorrelationId(usize),
 }
@@ -72,8 +72,8 @@ fn reachable(
         return Err(Unreachable::CorrelationId(correlation_id.len()));
     }
     let allowed = |topic: &&str| topics.iter().any(|pattern| matches(pattern, topic));
-    let name = std::str::from_utf8(topic).ok().filter(allowed).ok_or_else(|| Unreachable::Topic(shown(topic)))?;
-    let number = |bytes: &Bytes| partition_number(bytes).ok_or_else(|| Unreachable::Partition(shown(bytes)));
+    let name = std::str::from_utf8(topic).ok().filter(allowed).ok_or(Unreachable::Topic)?;
+    let number = |bytes: &Bytes| partition_number(bytes).ok_or(Unreachable::Partition);
     let partition = partition.map(number).transpose()?;
     Ok(Caller { topic: name.to_owned(), partition, correlation_id: correlation_id.clone() })
 }
@@ -105,10 +105,6 @@ fn matches(pattern: &str, topic: &str) -> bool {
         left = after;
     }
     left.ends_with(tail)
-}
-
-fn shown(bytes: &[u8]) -> String {
-    bytes.iter().take(300).copied().collect::<Vec<u8>>().escape_ascii().to_string()
 }
 
 impl Caller {
@@ -227,11 +223,11 @@ mod tests {
     #[test]
     fn what_a_caller_says_of_its_place_is_checked() {
         for topic in [b"payment".as_slice(), b".replys", b"\xff.reply", b"sum.reply2"] {
-            assert!(matches!(called(&request(topic, b"0")), Some(Err(Unreachable::Topic(_)))), "{topic:?}");
+            assert!(matches!(called(&request(topic, b"0")), Some(Err(Unreachable::Topic))), "{topic:?}");
         }
         for partition in [b"-1".as_slice(), b"1.0", b"99999999999", b"abc", b" 1", b"\xff\xff\xff\xff"] {
             let found = called(&request(b"a.reply", partition));
-            assert!(matches!(found, Some(Err(Unreachable::Partition(_)))), "{partition:?}");
+            assert!(matches!(found, Some(Err(Unreachable::Partition))), "{partition:?}");
         }
         let long = headers(&[(CORRELATION_ID, &[b'x'; 1_025]), (REPLY_TOPIC, b"a.reply")]);
         assert_eq!(called(&long), Some(Err(Unreachable::CorrelationId(1_025))));
