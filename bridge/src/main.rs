@@ -113,6 +113,10 @@ struct Given {
     /// and says so; without them everything is written at least once
     #[arg(long, default_value = "auto", value_parser = transactions)]
     transactions: Transactions,
+
+    /// The largest event that may be pushed, as a record: 256KiB, 1MiB, or a number of bytes. A batch may hold sixteen times as much
+    #[arg(long, default_value = "256KiB", value_name = "SIZE", value_parser = size)]
+    max_event_bytes: usize,
 }
 
 impl Given {
@@ -127,6 +131,7 @@ impl Given {
             replica: self.replica,
             drain: self.drain,
             transactions: self.transactions,
+            event_bytes_max: self.max_event_bytes,
         }
     }
 }
@@ -267,12 +272,7 @@ fn explain(asked: &Explain) -> anyhow::Result<()> {
         // No broker is asked, so that no credentials are needed.
         log: LogKind::Embedded(PathBuf::new()),
         resolve: asked.resolve.clone(),
-        ingress_tokens: None,
-        secrets: None,
-        api_token: None,
-        replica: String::new(),
-        drain: Duration::ZERO,
-        transactions: Transactions::Auto,
+        ..Options::default()
     };
     let config = Config::load(&options).map_err(Error::Config)?;
     let file = asked.record.display();
@@ -333,9 +333,31 @@ fn duration(text: &str) -> Result<Duration, String> {
     parsed.ok_or_else(|| format!("`{text}` is no duration such as 10s or 500ms"))
 }
 
+/// A broker takes no record above its `message.max.bytes`; 64 MiB are beyond every use.
+fn size(text: &str) -> Result<usize, String> {
+    let (number, unit) = text.split_at(text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len()));
+    let unit = match unit {
+        "" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        _ => None,
+    };
+    let size = unit.and_then(|unit| number.parse::<usize>().ok()?.checked_mul(unit));
+    let wrong = || format!("`{text}` is no size from 1KiB to 64MiB");
+    size.filter(|size| (1 << 10..=64 << 20).contains(size)).ok_or_else(wrong)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_has_a_unit_or_is_in_bytes() {
+        assert_eq!([size("256KiB"), size("1MiB"), size("5000")], [Ok(256 << 10), Ok(1 << 20), Ok(5_000)]);
+        for text in ["", "KiB", "1", "1GiB", "65MiB", "-1KiB", "1 MiB", "99999999999999999999MiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn a_drain_is_a_duration_or_refused() {

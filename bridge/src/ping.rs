@@ -84,25 +84,14 @@ async fn deliver(ping: &Ping, instant: Timestamp, sender: &Sender, wakes: &Wakes
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, LogKind, Options};
+    use crate::config::{Config, Options};
 
     fn ping(schedule: &str) -> Ping {
         let text = format!(
             "apiVersion: sources.knative.dev/v1\nkind: PingSource\nmetadata: {{ name: p }}\nspec:\n  schedule: '{schedule}'\n  \
              timezone: Europe/Prague\n  data: '{{}}'\n  sink: {{ uri: 'http://h/' }}\n"
         );
-        let options = Options {
-            sources: vec![],
-            log: LogKind::Kafka,
-            resolve: None,
-            ingress_tokens: None,
-            secrets: None,
-            api_token: None,
-            replica: "r".into(),
-            drain: Duration::ZERO,
-            transactions: crate::log::Transactions::Auto,
-        };
-        Config::parse(&[("p.yaml".into(), text)], &options, &|_| None).unwrap().pings.remove(0)
+        Config::parse(&[("p.yaml".into(), text)], &Options::default(), &|_| None).unwrap().pings.remove(0)
     }
 
     // promise: BRIDGE: the id of a PingSource's event is derived from its name and the scheduled instant

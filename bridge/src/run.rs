@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::health::{Health, Member};
 use crate::hop::{Hop, Surroundings};
 use crate::http::Sender;
-use crate::ingress::{self, Ingress, Notice};
+use crate::ingress::{Ingress, Notice};
 use crate::letters::{Addressee, Desk, Post};
 use crate::log::Log;
 use crate::metrics::Metrics;
@@ -72,7 +72,7 @@ async fn live(
     }
     let (clock, wakes) = (Clock::from_environment(), Wakes::default());
     let around = Surroundings {
-        log: log.clone(),
+        log,
         clock: clock.clone(),
         wakes: wakes.clone(),
         replica: config.replica.clone(),
@@ -82,25 +82,24 @@ async fn live(
     let (members, mut hops) = start_sources(&config, &around, &halted);
     start_pings(&config, &around);
     wakes.spawn(&clock);
-    let ingress = ingress(&log, &config, &wakes, &clock);
-    let desk = Desk::new(log.clone(), clock.clone(), addressees(&config, &members));
-    let health = Rc::new(Health { members, wakes, log });
-    let api = Api { token: config.api_token.clone(), health: Rc::clone(&health), desk };
-    let server = Rc::new(Server { ingress, health, api });
-    let serving = tokio::task::spawn_local(server::run(server, listener, closed));
+    let serving = tokio::task::spawn_local(server::run(server(&config, around, members), listener, closed));
     tracing::info!(%address, sources = config.sources.len(), pings = config.pings.len(), "the bridge is up");
     let outcome = until_stopped(stop, &mut hops).await;
     tracing::info!("the bridge drains");
     halt.send_replace(true);
-    let drained = async { while hops.join_next().await.is_some() {} };
-    if tokio::time::timeout(config.drain + GRACE, drained).await.is_err() {
-        tracing::error!("the log did not take the last commits; they are done again at the next start");
-    }
+    until_drained(&mut hops, config.drain).await;
     // Only now: what is called while the sources drain may push.
     close.send_replace(true);
     let _ = serving.await;
     tracing::info!("the bridge is down");
     outcome
+}
+
+async fn until_drained(hops: &mut JoinSet<()>, drain: Duration) {
+    let drained = async { while hops.join_next().await.is_some() {} };
+    if tokio::time::timeout(drain + GRACE, drained).await.is_err() {
+        tracing::error!("the log did not take the last commits; they are done again at the next start");
+    }
 }
 
 /// Waits for `stop`. A source that ends before it has broken, and a bridge without it would look well and do nothing.
@@ -115,6 +114,14 @@ async fn until_stopped(stop: impl Future<Output = ()>, hops: &mut JoinSet<()>) -
     }
 }
 
+fn server(config: &Config, Surroundings { log, clock, wakes, .. }: Surroundings, members: Vec<Member>) -> Rc<Server> {
+    let ingress = ingress(&log, config, &wakes, &clock);
+    let desk = Desk::new(log.clone(), addressees(config, &members));
+    let health = Rc::new(Health { members, wakes, log });
+    let api = Api { token: config.api_token.clone(), health: Rc::clone(&health), desk };
+    Rc::new(Server { ingress, health, api })
+}
+
 /// Without a folder of tokens nobody may push. A sender is woken under the name of its topic, which is its function's.
 fn ingress(log: &Log, config: &Config, wakes: &Wakes, clock: &Clock) -> Ingress {
     let (wakes, clock) = (wakes.clone(), clock.clone());
@@ -123,14 +130,14 @@ fn ingress(log: &Log, config: &Config, wakes: &Wakes, clock: &Clock) -> Ingress 
         Notice::TurnedAway { topic } => wakes.ask_soon(&topic, &clock),
         Notice::Written { .. } => {}
     };
-    Ingress::new(log.clone(), config.ingress_tokens.as_deref(), ingress::EVENT_BYTES_MAX, notice)
+    Ingress::new(log.clone(), config.ingress_tokens.as_deref(), config.event_bytes_max, notice)
 }
 
 fn start_sources(config: &Config, around: &Surroundings, halted: &watch::Receiver<bool>) -> (Vec<Member>, JoinSet<()>) {
     let (mut members, mut hops) = (Vec::new(), JoinSet::new());
     for source in &config.sources {
         let (questions, asked) = mpsc::unbounded_channel();
-        let (topics, sink) = (source.topics.join(" "), source.sink.url.as_str());
+        let (topics, sink) = (source.topics.join(" "), source.sink.shown());
         tracing::info!(source = source.name, topics, group = source.group, sink, "a source begins");
         let metrics = Rc::new(Metrics::default());
         let sender = sender(&source.sink, source.token_file.as_deref());

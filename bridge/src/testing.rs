@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::config::{Config, LogKind, Options, Source};
+use crate::config::{Config, Options, Source};
 use crate::log::{Partition, Record};
 
 pub fn record(topic: &str, number: i32, offset: i64) -> Record {
@@ -18,17 +17,7 @@ pub fn source(more: &str) -> Source {
         "apiVersion: till.dev/v1\nkind: Source\nmetadata: {{ name: s }}\nspec:\n  bootstrapServers: [b:1]\n  topics: [t]\n  \
          sink: {{ uri: 'http://127.0.0.1:9/' }}\n{more}"
     );
-    let options = Options {
-        sources: Vec::new(),
-        log: LogKind::Kafka,
-        resolve: None,
-        ingress_tokens: None,
-        secrets: None,
-        api_token: None,
-        replica: "r".into(),
-        drain: Duration::ZERO,
-        transactions: crate::log::Transactions::Auto,
-    };
-    let config = Config::parse(&[(PathBuf::from("s.yaml"), text)], &options, &|_| None).expect("the document is right");
+    let (texts, options) = ([(PathBuf::from("s.yaml"), text)], Options::default());
+    let config = Config::parse(&texts, &options, &|_| None).expect("the document is right");
     config.sources.into_iter().next().expect("it holds one source")
 }

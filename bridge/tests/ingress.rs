@@ -206,7 +206,7 @@ async fn bad_events_are_refused_by_name_and_nothing_of_a_batch_is_written() {
     .await;
 }
 
-// promise: BRIDGE: a bad push is refused with a problem that says what to do
+// promise: BRIDGE: an event above maxEventBytes is refused with 413
 #[tokio::test]
 async fn an_event_that_is_too_large_is_refused_and_its_batch_with_it() {
     local(async {
@@ -219,6 +219,36 @@ async fn an_event_that_is_too_large_is_refused_and_its_batch_with_it() {
         assert_eq!(house.ids("payment").await, Vec::<String>::new());
         let fits = Event { data: Some(vec![b'1'; EVENT_BYTES_MAX - 1_000].into()), ..paid("fits") };
         assert_eq!(house.push("/", "old-payment", &[fits]).await.status, 202);
+    })
+    .await;
+}
+
+// promise: BRIDGE: what is pushed at a time is bounded by bytes
+#[tokio::test]
+async fn large_pushes_that_are_under_way_leave_no_room_for_another() {
+    use tokio::io::AsyncWriteExt as _;
+    local(async {
+        let house = House::open().await;
+        let mut streams = Vec::new();
+        for _ in 0..2 {
+            let mut stream = tokio::net::TcpStream::connect(house.address).await.unwrap();
+            let head = "POST / HTTP/1.1\r\nhost: b\r\nauthorization: Bearer old-payment\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            streams.push(stream);
+        }
+        let until = async |status: u16| {
+            let deadline = Instant::now() + Duration::from_secs(5);
+            loop {
+                let answer = house.push("/", "old-payment", &[paid("1")]).await;
+                if answer.status == status {
+                    return answer;
+                }
+                assert!(Instant::now() < deadline, "{}", answer.status);
+            }
+        };
+        refused(&until(503).await, 503, "too large");
+        streams.pop();
+        until(202).await;
     })
     .await;
 }

@@ -17,7 +17,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use bridge::log::{Log, NewRecord, NewTopic, Partition, Record};
-use bridge::{Config, LogKind, Options};
+use bridge::{Config, Options};
 use event::Event;
 use serde_json::{Value, json};
 use support::*;
@@ -67,17 +67,8 @@ impl Stage {
     }
 
     fn start(&self, documents: &str, tokens: Option<PathBuf>) -> Bridge {
-        let options = Options {
-            sources: Vec::new(),
-            log: LogKind::Kafka,
-            resolve: None,
-            ingress_tokens: tokens,
-            secrets: None,
-            api_token: None,
-            replica: "nest".into(),
-            drain: Duration::from_secs(3),
-            transactions: bridge::log::Transactions::Auto,
-        };
+        let (replica, drain) = ("nest".to_owned(), Duration::from_secs(3));
+        let options = Options { ingress_tokens: tokens, replica, drain, ..Options::default() };
         let config = Config::parse(&[("nest.yaml".into(), documents.into())], &options, &|_| None).unwrap();
         Bridge::start(self.log.clone(), config)
     }

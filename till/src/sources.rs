@@ -39,11 +39,10 @@ fn read(
         log: kafka.map_or_else(|| LogKind::Embedded(data.path("log.db")), |_| LogKind::Kafka),
         resolve: Some(format!("{}/{{name}}", url(place.ports.functions))),
         ingress_tokens: Some(data.path("tokens/push")),
-        secrets: None,
         api_token: Some(data.path("tokens/api")),
         replica: REPLICA.to_owned(),
         drain: DRAIN,
-        transactions: bridge::log::Transactions::Auto,
+        ..Options::default()
     };
     let value = |name: &str| environment.get(name).cloned().or_else(|| std::env::var(name).ok());
     Config::parse(&texts, &options, &value).map_err(problems)

@@ -141,7 +141,7 @@ impl Rights {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{LogKind, Options};
+    use crate::config::Options;
 
     // promise: BRIDGE: `check` finds topics that are missing or too small, and what the broker says that we may not do
     #[test]
@@ -151,17 +151,7 @@ mod tests {
                     bootstrapServers: [b:1]\n  topics: [in]\n  sink: { uri: 'http://h/' }\n  delivery: { deadLetterSink: { ref: { \
                     kind: KafkaSink, name: dead, apiVersion: eventing.knative.dev/v1alpha1 } } }\n";
         let check = |api_token: Option<&str>, expected: &[Right]| {
-            let options = Options {
-                sources: Vec::new(),
-                log: LogKind::Kafka,
-                resolve: None,
-                ingress_tokens: None,
-                secrets: None,
-                api_token: api_token.map(Into::into),
-                replica: "r".into(),
-                drain: Default::default(),
-                transactions: Default::default(),
-            };
+            let options = Options { api_token: api_token.map(Into::into), ..Options::default() };
             let config = Config::parse(&[("f.yaml".into(), text.into())], &options, &|_| None).unwrap();
             let rights: Vec<Right> =
                 needs(&config).iter().filter(|need| need.topic == "dead").map(|need| need.right).collect();

@@ -242,17 +242,7 @@ mod tests {
     }
 
     fn parse(text: &str, secrets: Option<&Path>, log: LogKind) -> Result<Config, String> {
-        let options = Options {
-            sources: Vec::new(),
-            log,
-            resolve: None,
-            ingress_tokens: None,
-            api_token: None,
-            secrets: secrets.map(Path::to_owned),
-            replica: "r".into(),
-            drain: std::time::Duration::ZERO,
-            transactions: crate::log::Transactions::Auto,
-        };
+        let options = Options { log, secrets: secrets.map(Path::to_owned), ..Options::default() };
         Config::parse(&[("f.yaml".into(), text.into())], &options, &|_| None)
             .map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     }

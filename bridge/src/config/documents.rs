@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::connection::Connection;
-use super::delivery::{Delivery, Dialect, Owner};
+use super::delivery::{DeadLetterSink, Delivery, Dialect, Owner};
 use super::fields::{Fields, Problems};
 use super::filter::Filter;
 use super::sink::{Resolver, Sink, identity};
@@ -169,10 +169,8 @@ fn source(
     resolver: Resolver,
     problems: &Problems,
 ) -> Option<Document> {
-    let topics = spec.texts("topics");
-    if topics.is_empty() {
-        spec.problem(spec.line, "`spec.topics` must name at least one topic");
-    }
+    let topics = topics(spec);
+    spec.ignored("consumers");
     let connection = Connection::of_source(spec, dialect, resolver);
     let owner = Owner { name: &metadata.name, namespace: &metadata.namespace, resolver };
     let sink = resolver.read(spec, &metadata.name, &metadata.namespace);
@@ -181,7 +179,7 @@ fn source(
         line: spec.line,
         dialect,
         connection,
-        group: spec.text("consumerGroup").unwrap_or_else(|| format!("till-{}-{}", metadata.namespace, metadata.name)),
+        group: group(spec, &metadata),
         topics,
         initial: initial(spec, dialect),
         ordering: ordering(spec, dialect),
@@ -197,11 +195,22 @@ fn source(
         name: metadata.name,
         namespace: metadata.namespace,
     };
-    spec.ignored("consumers");
     if dialect == Dialect::Till {
         own_fields(spec, &mut source, resolver, problems);
     }
     Some(Document::Source(Box::new(source)))
+}
+
+fn topics(spec: &mut Fields) -> Vec<String> {
+    let topics = spec.texts("topics");
+    if topics.is_empty() {
+        spec.problem(spec.line, "`spec.topics` must name at least one topic");
+    }
+    topics
+}
+
+fn group(spec: &mut Fields, Metadata { name, namespace, .. }: &Metadata) -> String {
+    spec.text("consumerGroup").unwrap_or_else(|| format!("till-{namespace}-{name}"))
 }
 
 /// The fields that Knative does not have.
@@ -218,6 +227,9 @@ fn own_fields(spec: &mut Fields, source: &mut Source, resolver: Resolver, proble
         }
         source.token_file = auth.text("tokenFile").map(PathBuf::from);
         source.sink.tls.identity = auth.fields("tls").and_then(|tls| identity(tls, resolver));
+        if let Some(DeadLetterSink::Http(sink)) = &mut source.delivery.dead_letter_sink {
+            sink.tls.identity = source.sink.tls.identity.clone();
+        }
         auth.finish();
     }
     if let Some(instant) = spec.parsed::<jiff::Timestamp>("startAt", "an RFC 3339 instant") {

@@ -18,7 +18,7 @@ pub use connection::Connection;
 pub use delivery::{DeadLetterSink, Delivery, Dialect};
 pub use documents::{KeyType, Ping, Reply, Source, Topic};
 pub use fields::Problem;
-pub use sink::Sink;
+pub use sink::{Sink, shown};
 
 use crate::log::{NewTopic, Transactions};
 use documents::Document;
@@ -45,6 +45,26 @@ pub struct Options {
     /// How long a drain may take, at the end and when a partition goes.
     pub drain: Duration,
     pub transactions: Transactions,
+    /// What one pushed event may measure as a record.
+    pub event_bytes_max: usize,
+}
+
+/// What is not said. Without files there is nothing to do: those are named.
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            sources: Vec::new(),
+            log: LogKind::Kafka,
+            resolve: None,
+            ingress_tokens: None,
+            secrets: None,
+            api_token: None,
+            replica: "till-bridge".into(),
+            drain: Duration::from_secs(10),
+            transactions: Transactions::Auto,
+            event_bytes_max: crate::ingress::EVENT_BYTES_MAX,
+        }
+    }
 }
 
 /// Which log the records live in.
@@ -68,6 +88,7 @@ pub struct Config {
     pub replica: String,
     pub drain: Duration,
     pub transactions: Transactions,
+    pub event_bytes_max: usize,
 }
 
 impl Config {
@@ -110,6 +131,7 @@ impl Config {
             replica: options.replica.clone(),
             drain: options.drain,
             transactions: options.transactions,
+            event_bytes_max: options.event_bytes_max,
         };
         let mut problems = Vec::new();
         for (file, text) in texts {

@@ -5,17 +5,7 @@ use crate::dispatch::{Backoff, OnExhausted, Ordering};
 use crate::log::Initial;
 
 fn parse(text: &str) -> Result<Config, Vec<String>> {
-    let options = Options {
-        sources: Vec::new(),
-        log: LogKind::Kafka,
-        resolve: Some("http://127.0.0.1:3000/{name}".into()),
-        ingress_tokens: None,
-        secrets: None,
-        api_token: None,
-        replica: "r".into(),
-        drain: Duration::from_secs(1),
-        transactions: crate::log::Transactions::Auto,
-    };
+    let options = Options { resolve: Some("http://127.0.0.1:3000/{name}".into()), ..Options::default() };
     let environment = |name: &str| match name {
         "KAFKA" => Some("k:9092".into()),
         "KAFKA_REPLICATION" => Some("3".into()),

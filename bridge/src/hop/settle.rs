@@ -20,6 +20,8 @@ const LINGER_WRITES: Duration = Duration::from_millis(2);
 const LINGER_OFFSETS: Duration = Duration::from_millis(10);
 const BATCH_RECORDS_MAX: usize = 1_000;
 const BATCH_BYTES_MAX: usize = 4 << 20;
+/// What waits to be written is at most so much and one answer; until then no further answer is looked at.
+const WAITING_BYTES_MAX: usize = 8 << 20;
 /// The delays after failures, and how long a last call may take when a partition goes.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(5);
@@ -32,6 +34,12 @@ pub struct Write {
     pub records: Vec<NewRecord>,
     pub record: Rc<Record>,
     pub content: Content,
+}
+
+impl Write {
+    fn size(&self) -> usize {
+        self.records.iter().map(NewRecord::size).sum()
+    }
 }
 
 /// What the records are.
@@ -55,6 +63,8 @@ type Call = Pin<Box<dyn Future<Output = Result<(), Error>>>>;
 #[derive(Default)]
 pub struct Settling {
     waiting: VecDeque<Write>,
+    /// Of what waits.
+    bytes: usize,
     under_way: Option<(Call, Batch)>,
     flush_at: Option<Instant>,
     failures: u32,
@@ -68,7 +78,13 @@ pub(super) struct Batch {
 
 impl Settling {
     pub fn push(&mut self, write: Write) {
+        self.bytes += write.size();
         self.waiting.push_back(write);
+    }
+
+    /// Whether more would be beyond the memory that replies may have.
+    pub fn is_full(&self) -> bool {
+        self.bytes >= WAITING_BYTES_MAX
     }
 
     /// Nothing waits to be written and nothing is being written.
@@ -116,15 +132,18 @@ impl Settling {
         let halved = self.failures.min(16);
         let fits = |write: &Write| {
             count += write.records.len();
-            bytes += write.records.iter().map(NewRecord::size).sum::<usize>();
+            bytes += write.size();
             count <= BATCH_RECORDS_MAX >> halved && bytes <= BATCH_BYTES_MAX >> halved
         };
         let taken = self.waiting.iter().map(fits).take_while(|fits| *fits).count();
-        self.waiting.drain(..taken.max(1).min(self.waiting.len())).collect()
+        let batch: Vec<Write> = self.waiting.drain(..taken.max(1).min(self.waiting.len())).collect();
+        self.bytes -= batch.iter().map(Write::size).sum::<usize>();
+        batch
     }
 
     pub(super) fn put_back(&mut self, writes: Vec<Write>) {
         for write in writes.into_iter().rev() {
+            self.bytes += write.size();
             self.waiting.push_front(write);
         }
     }
@@ -259,17 +278,24 @@ pub(super) mod tests {
         assert_eq!(settling.take_batch().len(), 1, "one that is larger than a batch goes alone");
     }
 
+    // promise: BRIDGE: replies that wait to be written are bounded by bytes
     #[test]
     fn a_batch_is_bounded_by_bytes_and_smaller_after_a_failure() {
         let mut settling = Settling::default();
         for id in 0..8 {
             let mut write = write(id, 1);
+            write.records[0].topic.clear();
             write.records[0].value = Some(vec![0; BATCH_BYTES_MAX / 4].into());
             settling.push(write);
         }
+        assert!(settling.is_full(), "no more answers are looked at");
         assert_eq!(settling.take_batch().len(), 4);
+        assert!(!settling.is_full());
         settling.back_off();
-        assert_eq!(settling.take_batch().len(), 2);
+        let batch = settling.take_batch();
+        assert_eq!((batch.len(), settling.bytes), (2, BATCH_BYTES_MAX / 2));
+        settling.put_back(batch);
+        assert_eq!(settling.bytes, BATCH_BYTES_MAX);
     }
 
     #[tokio::test]

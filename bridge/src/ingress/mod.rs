@@ -24,8 +24,10 @@ use tokens::Tokens;
 pub const EVENT_BYTES_MAX: usize = 256 << 10;
 /// A batch may measure this many times what one event may.
 const BATCH_FACTOR: usize = 16;
-/// Pushes that are read or written at a time; more are asked to come again.
+/// Pushes that are read or written at a time, and their bytes as bodies; more are asked to come again. A batch that is larger than
+/// all of it comes alone.
 const PUSHES_MAX: usize = 64;
+const PUSHED_BYTES_MAX: usize = 8 << 20;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const APPEND_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -47,14 +49,16 @@ pub struct Ingress {
     event_bytes_max: usize,
     notice: Box<dyn Fn(Notice)>,
     places: Semaphore,
+    bytes: Semaphore,
 }
 
 impl Ingress {
     /// `tokens` is a folder with a file for each topic, named after it, that holds the tokens which may write there, one a
     /// line or separated by commas; it is read again when it changes. Without it nobody may write.
     pub fn new(log: Log, tokens: Option<&Path>, event_bytes_max: usize, notice: impl Fn(Notice) + 'static) -> Self {
-        let (tokens, places) = (Tokens::in_folder(tokens), Semaphore::new(PUSHES_MAX));
-        Ingress { log, tokens, event_bytes_max, notice: Box::new(notice), places }
+        let (tokens, places, bytes) =
+            (Tokens::in_folder(tokens), Semaphore::new(PUSHES_MAX), Semaphore::new(PUSHED_BYTES_MAX));
+        Ingress { log, tokens, event_bytes_max, notice: Box::new(notice), places, bytes }
     }
 
     /// Answers `POST /` and `POST /topics/{topic}`.
@@ -89,7 +93,13 @@ impl Ingress {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let _place = self.places.try_acquire().map_err(|_| Refusal::Away("too many pushes are under way"))?;
-        let body = read(body, self.event_bytes_max * BATCH_FACTOR).await?;
+        let bytes_max = self.event_bytes_max * BATCH_FACTOR;
+        // A body that does not say how long it is may become as long as any.
+        let bytes = body.size_hint().upper().map_or(bytes_max, |bytes| bytes.min(bytes_max as u64) as usize);
+        let permits = bytes.min(PUSHED_BYTES_MAX) as u32;
+        let _bytes =
+            self.bytes.try_acquire_many(permits).map_err(|_| Refusal::Away("too large pushes are under way"))?;
+        let body = read(body, bytes_max).await?;
         self.write(topic, Push::parse(topic, headers, body, self.event_bytes_max)?).await
     }
 

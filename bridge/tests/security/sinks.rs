@@ -18,9 +18,14 @@ fn start(folder: &std::path::Path, url: &str, trust: &Authority, more: &str) -> 
         topics(&[("in", 1)]),
         block(&trust.pem),
     );
+    begin(folder, &documents)
+}
+
+/// A bridge with one record to deliver.
+fn begin(folder: &std::path::Path, documents: &str) -> Process {
     std::fs::create_dir_all(folder.join("tokens")).unwrap();
     std::fs::write(folder.join("tokens/in"), "push").unwrap();
-    let process = Process::start(folder, &format!("embedded:{}", folder.join("log.db").display()), &documents);
+    let process = Process::start(folder, &format!("embedded:{}", folder.join("log.db").display()), documents);
     assert_eq!(process.push("in", "push").map(|(status, _)| status), Some(202));
     process
 }
@@ -60,6 +65,28 @@ fn a_sink_that_asks_is_shown_a_certificate_and_then_its_successor() {
     assert_eq!(process.push("in", "push").map(|(status, _)| status), Some(202));
     sink.wait_for(2);
     assert!(front.has_seen(&second));
+}
+
+// promise: BRIDGE: a dead letter sink is trusted by its own CACerts, and shown the certificate of auth.tls
+#[test]
+fn a_dead_letter_sink_that_asks_is_shown_the_same_certificate() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new("sinks"));
+    let (sink, letters) = (Sink::start(|_, _| answer(422)), Sink::start(|_, _| answer(204)));
+    let front = Front::start(&authority.sign("sink"), Some(&authority), letters.address);
+    let me = authority.sign("me");
+    me.mount(&folder.path().join("secrets/me"));
+    let documents = format!(
+        "{}---\napiVersion: till.dev/v1\nkind: Source\nmetadata: {{ name: s }}\nspec:\n  bootstrapServers: [b:1]\n  topics: [in]\n  sink: {{ \
+         uri: 'http://{}/' }}\n  delivery:\n   deadLetterSink:\n    uri: {}\n    CACerts: {}{IDENTITY}",
+        topics(&[("in", 1)]),
+        sink.address,
+        https(&front),
+        block(&authority.pem),
+    );
+    let _process = begin(folder.path(), &documents);
+    let calls = letters.wait_for(1);
+    assert_eq!(calls[0].event.extensions["knativeerrorcode"], "422");
+    assert!(front.has_seen(&me));
 }
 
 /// A bridge that cannot call its sink says `word`, calmly; nothing reaches the sink.

@@ -44,22 +44,19 @@ fn create(
         false => (RD_KAFKA_ACL_OPERATION_ALL, RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW),
     };
     let client: BaseProducer = ClientConfig::new().set("bootstrap.servers", broker).create().unwrap();
-    let (name, who) = (CString::new(name).unwrap(), CString::new("User:ANONYMOUS").unwrap());
-    // SAFETY: the client outlives its queue; binding, queue and event are ours and given back once.
+    let (named, user) = (CString::new(name).unwrap(), CString::new("User:ANONYMOUS").unwrap());
+    let (name, who, none) = (named.as_ptr(), user.as_ptr(), ptr::null_mut());
+    // SAFETY: the texts outlive the call, which copies them; the rule is given back by `write`.
+    let rule = unsafe {
+        sys::rd_kafka_AclBinding_new(kind, name, pattern, who, c"*".as_ptr(), operation, permission, none, 0)
+    };
+    assert!(!rule.is_null(), "the rule is well made");
+    write(&client, rule);
+}
+
+fn write(client: &BaseProducer, mut rule: *mut sys::rd_kafka_AclBinding_t) {
+    // SAFETY: the client outlives its queue; rule, queue and event are ours and given back once.
     unsafe {
-        let any = c"*".as_ptr();
-        let mut rule = sys::rd_kafka_AclBinding_new(
-            kind,
-            name.as_ptr(),
-            pattern,
-            who.as_ptr(),
-            any,
-            operation,
-            permission,
-            ptr::null_mut(),
-            0,
-        );
-        assert!(!rule.is_null(), "the rule is well made");
         let client = client.client().native_ptr();
         let queue = sys::rd_kafka_queue_new(client);
         sys::rd_kafka_CreateAcls(client, &mut rule, 1, ptr::null(), queue);

@@ -181,15 +181,10 @@ impl House {
 
     pub fn options(&self, drain: Duration) -> Options {
         Options {
-            sources: Vec::new(),
             log: LogKind::Embedded(self.path().join("log.db")),
-            resolve: None,
-            ingress_tokens: None,
-            secrets: None,
-            api_token: None,
             replica: "test".into(),
             drain,
-            transactions: bridge::log::Transactions::Auto,
+            ..Options::default()
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bridge::log::{Commit, Log, NewRecord, Partition, Record, Transactions};
-use bridge::{Config, LogKind, Options};
+use bridge::{Config, Options};
 use event::Event;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic as Asked, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -66,25 +66,25 @@ impl Place {
     }
 
     /// A Source `s` with more lines in its spec.
-    pub fn start_with(&self, replica: &str, sink: &Sink, more: &str) -> Bridge {
+    pub fn documents(&self, sink: &Sink, more: &str) -> String {
         let (name, dead, servers) = (&self.name, self.dead(), &self.servers);
-        let text = format!(
+        format!(
             "apiVersion: eventing.knative.dev/v1alpha1\nkind: KafkaSink\nmetadata: {{ name: dead }}\nspec: {{ topic: {dead}, \
              bootstrapServers: ['{servers}'] }}\n---\napiVersion: till.dev/v1\nkind: Source\nmetadata: {{ name: s }}\nspec:\n  \
              bootstrapServers: ['{servers}']\n  topics: [{name}]\n  consumerGroup: {name}\n  sink: {{ uri: 'http://{}/' }}\n  \
              reply: {{ byType: true }}\n{more}",
             sink.address
-        );
+        )
+    }
+
+    pub fn start_with(&self, replica: &str, sink: &Sink, more: &str) -> Bridge {
+        let text = self.documents(sink, more);
         let options = Options {
-            sources: Vec::new(),
-            log: LogKind::Kafka,
-            resolve: None,
-            ingress_tokens: None,
-            secrets: None,
             api_token: self.api_token.clone(),
             replica: replica.into(),
             drain: Duration::from_secs(3),
             transactions: self.transactions,
+            ..Options::default()
         };
         let config = Config::parse(&[("kafka.yaml".into(), text)], &options, &|_| None)
             .unwrap_or_else(|problems| panic!("{problems:#?}"));
