@@ -73,11 +73,12 @@ impl World {
 
     /// After the storm, everything is settled: nothing was lost, and nothing hangs.
     pub fn settle_all(&mut self) {
-        if !self.stopped.is_empty() || self.draining.is_some() || self.crashes {
+        if self.draining.is_some() || self.crashes {
             self.crash();
         }
         // Somebody looked at what was stopped.
         self.calm = true;
+        self.let_go();
         for slot in self.slots(|shelf| shelf.reader.is_some() && shelf.is_leaving()) {
             self.gone(slot);
         }

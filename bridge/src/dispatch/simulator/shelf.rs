@@ -31,6 +31,8 @@ pub struct Fate {
     pub told: u32,
     /// The sink asked for time until then.
     pub not_before: Millis,
+    /// How often a person let it try once more after it was stopped.
+    pub let_go: u32,
 }
 
 pub struct Shelf {
@@ -98,7 +100,7 @@ impl Shelf {
     pub fn close(&mut self) {
         self.reader = None;
         for fate in &mut self.fates[self.committed_to..] {
-            (fate.settled, fate.not_before) = (fate.durable, 0);
+            (fate.settled, fate.not_before, fate.let_go) = (fate.durable, 0, 0);
         }
         self.settled_to = self.settled_to.min(self.committed_to);
     }

@@ -143,7 +143,7 @@ impl World {
         assert!(record.wanted && !fate.settled && !fate.durable, "{record:?} was settled, and is sent again: {fate:?}");
         assert_eq!(attempt, fate.attempts + 1, "attempts of {record:?}");
         assert!(fate.not_before <= self.steady, "{record:?} is sent before Retry-After");
-        assert!(retries_max.is_none_or(|max| attempt <= max + 1), "attempt {attempt} is too many");
+        assert!(retries_max.is_none_or(|max| attempt <= max + 1 + fate.let_go), "attempt {attempt} is too many");
         for other in shelf.lane_before(record, ordering) {
             assert!(shelf.is_settled(*other), "{record:?} overtakes {other:?}");
         }
@@ -209,11 +209,13 @@ impl World {
             925..935 => self.go(),
             935..945 => self.read_again(),
             945..955 => self.answer_of_a_ghost(),
+            985..988 => self.let_go(),
+            988..995 => self.hand_over(),
             955..958 if self.crashes => self.crash(),
             958..960 if self.crashes => self.drain(),
             960..970 => self.jump_back(),
             970..975 => self.jump_forward(),
-            975..990 => self.mood = Mood::any(&mut self.chance),
+            975..985 => self.mood = Mood::any(&mut self.chance),
             _ => self.step(Input::Tick),
         }
     }
@@ -305,6 +307,37 @@ impl World {
         if let Some(id) = self.ghosts.pop() {
             let verdict = Mood::Bad.verdict(&mut self.chance);
             self.step(Input::Answered { id, verdict });
+        }
+    }
+
+    /// A person lets the stopped lanes go on. The machine tells all of them, and no others.
+    pub fn let_go(&mut self) {
+        let mut told: Vec<(Slot, i64)> = self.machine.stopped().iter().map(|(slot, at, _)| (*slot, *at)).collect();
+        let mut stopped: Vec<(Slot, i64)> = self.stopped.values().map(|record| (record.slot, record.offset)).collect();
+        told.sort();
+        stopped.sort();
+        assert_eq!(told, stopped, "the lanes that wait for a person");
+        for record in std::mem::take(&mut self.stopped).into_values() {
+            let fate = &mut self.shelf(record.slot).fates[record.index];
+            // A person does not wait for as long as the sink once asked.
+            (fate.let_go, fate.not_before) = (fate.let_go + 1, 0);
+        }
+        self.step(Input::Retry);
+        let still = |(slot, at, _): &(Slot, i64, String)| !told.contains(&(*slot, *at));
+        assert!(self.machine.stopped().iter().all(still), "a lane is stopped that may go on");
+    }
+
+    /// Somebody else than the log takes what was to be written, or what was to be written for a partition that is gone.
+    fn hand_over(&mut self) {
+        let ids: Vec<DeliveryId> = self.writing.keys().copied().collect();
+        if let Some(id) = self.pick(&ids) {
+            let record = self.writing.remove(&id).expect("picked from there");
+            self.lane_ends(record);
+            self.shelf(record.slot).settle(record);
+            self.step(Input::Taken(id));
+            assert!(self.machine.is_dirty(), "{record:?} is settled, and nobody would commit it");
+        } else if let Some(id) = self.ghosts.last().copied() {
+            self.step(Input::Taken(id));
         }
     }
 
