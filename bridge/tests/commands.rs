@@ -19,62 +19,84 @@ fn run(arguments: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
+/// A bridge that has given 150 records up, and who asks it.
+struct Asker {
+    house: House,
+    bridge: Bridge,
+    sink: Sink,
+}
+
+impl Asker {
+    fn new() -> Self {
+        let house = House::new();
+        let sink = Sink::start(|call, before| match call.is_wake() || before > 0 {
+            true => answer(204),
+            false => Answer { body: "not\nlike this".into(), ..answer(422) },
+        });
+        std::fs::write(house.path().join("api"), "secret").unwrap();
+        std::fs::write(house.path().join("wrong"), "guess").unwrap();
+        let options = Options { api_token: Some(house.path().join("api")), ..house.options(Duration::from_secs(5)) };
+        let bridge = house.start_with(&source(sink.address, &format!("  delivery: {{ {DEAD_LETTERS} }}\n")), &options);
+        let asker = Asker { house, bridge, sink };
+        assert_eq!(asker.ask(&["list"]), (0, String::new(), "no dead letters\n".into()));
+        asker.house.write((0..150).map(|n| record(&n.to_string(), "v")).collect());
+        asker.house.wait_for_records("dead", 150);
+        asker
+    }
+
+    fn ask(&self, rest: &[&str]) -> (i32, String, String) {
+        self.ask_with("api", rest)
+    }
+
+    fn ask_with(&self, token: &str, rest: &[&str]) -> (i32, String, String) {
+        let (address, token) = (format!("http://{}", self.bridge.address), self.house.path().join(token));
+        let head = ["dead-letters", rest[0], "--bridge", &address, "--api-token", token.to_str().unwrap()];
+        run(&[&head, &rest[1..]].concat())
+    }
+}
+
+fn parsed(told: &str) -> Value {
+    serde_json::from_str(told).unwrap_or_else(|error| panic!("{error}: {told}"))
+}
+
 // promise: BRIDGE: dead-letters list, show and redrive are commands with exit codes, for people and as JSON
 #[test]
 fn dead_letters_are_listed_shown_and_redriven_by_command() {
-    let house = House::new();
-    let sink = Sink::start(|call, before| match call.is_wake() || before > 0 {
-        true => answer(204),
-        false => Answer { body: "not\nlike this".into(), ..answer(422) },
-    });
-    std::fs::write(house.path().join("api"), "secret").unwrap();
-    std::fs::write(house.path().join("wrong"), "guess").unwrap();
-    let options = Options { api_token: Some(house.path().join("api")), ..house.options(Duration::from_secs(5)) };
-    let bridge = house.start_with(&source(sink.address, &format!("  delivery: {{ {DEAD_LETTERS} }}\n")), &options);
-    let address = format!("http://{}", bridge.address);
-    let (token, wrong) = (house.path().join("api"), house.path().join("wrong"));
-    let ask = |token: &std::path::Path, rest: &[&str]| {
-        let head = ["dead-letters", rest[0], "--bridge", &address, "--api-token", token.to_str().unwrap()];
-        run(&[&head, &rest[1..]].concat())
-    };
-    assert_eq!(ask(&token, &["list"]), (0, String::new(), "no dead letters\n".into()));
-    house.write((0..150).map(|n| record(&n.to_string(), "v")).collect());
-    house.wait_for_records("dead", 150);
-
-    let (code, told, beside) = ask(&token, &["list", "--key", "7"]);
+    let asker = Asker::new();
+    let (code, told, beside) = asker.ask(&["list", "--key", "7"]);
     assert_eq!((code, beside.as_str()), (0, "1 dead letters\n"));
     assert!(
         told.contains("422 \"not\\nlike this\"") && told.contains("key \"7\"") && !told.contains('\u{1b}'),
         "{told}"
     );
-    let json = |told: &str| serde_json::from_str::<Value>(told).unwrap_or_else(|error| panic!("{error}: {told}"));
-    let (code, told, beside) = ask(&token, &["list", "--json", "--limit", "150"]);
-    let told = json(&told);
-    assert_eq!(
-        (code, told["letters"].as_array().unwrap().len(), &told["more"], beside.as_str()),
-        (0, 150, &json!(false), "")
-    );
+    let (code, told, beside) = asker.ask(&["list", "--json", "--limit", "150"]);
+    let told = parsed(&told);
+    let count = told["letters"].as_array().unwrap().len();
+    assert_eq!((code, count, &told["more"], beside.as_str()), (0, 150, &json!(false), ""));
     let id = told["letters"][0]["id"].as_str().unwrap();
-    let (code, told, _) = ask(&token, &["show", id]);
-    assert_eq!((code, &json(&told)["record"]["value"]), (0, &json!("v")));
+    let (code, told, _) = asker.ask(&["show", id]);
+    assert_eq!((code, &parsed(&told)["record"]["value"]), (0, &json!("v")));
 
-    let (code, told, _) = ask(&token, &["redrive", "--dry-run", "--all"]);
+    let (code, told, _) = asker.ask(&["redrive", "--dry-run", "--all"]);
     assert_eq!((code, told.lines().last().unwrap()), (0, "150 would be redriven, 0 refused"));
-    assert_eq!(ask(&token, &["redrive", id]).1, "1 redriven, 0 refused\n");
-    let (code, told, _) = ask(&token, &["redrive", id]);
+    assert_eq!(asker.ask(&["redrive", id]).1, "1 redriven, 0 refused\n");
+    let (code, told, _) = asker.ask(&["redrive", id]);
     assert_eq!(code, 1, "{told}");
     assert!(told.contains("it is not open") && told.ends_with("0 redriven, 1 refused\n"), "{told}");
-    let (code, told, _) = ask(&token, &["redrive", "--json", "--all", "--rate", "10000"]);
-    assert_eq!((code, json(&told)["redriven"].as_array().unwrap().len()), (0, 149));
-    sink.wait_for(300);
+    let (code, told, _) = asker.ask(&["redrive", "--json", "--all", "--rate", "10000"]);
+    assert_eq!((code, parsed(&told)["redriven"].as_array().unwrap().len()), (0, 149));
+    asker.sink.wait_for(300);
+    what_is_asked_wrongly_is_told(&asker);
+}
 
+fn what_is_asked_wrongly_is_told(asker: &Asker) {
     for (expected, word, ended) in [
-        (64, "all", ask(&token, &["redrive"])),
-        (64, "limit", ask(&token, &["list", "--limit", "many"])),
-        (64, "RFC 3339", ask(&token, &["list", "--since", "yesterday"])),
-        (1, "no letter", ask(&token, &["show", "dead/0/99999"])),
-        (77, "--api-token", ask(&wrong, &["list"])),
-        (64, "nowhere", ask(std::path::Path::new("/nowhere"), &["list"])),
+        (64, "all", asker.ask(&["redrive"])),
+        (64, "limit", asker.ask(&["list", "--limit", "many"])),
+        (64, "RFC 3339", asker.ask(&["list", "--since", "yesterday"])),
+        (1, "no letter", asker.ask(&["show", "dead/0/99999"])),
+        (77, "--api-token", asker.ask_with("wrong", &["list"])),
+        (64, "nowhere", asker.ask_with("/nowhere", &["list"])),
         (69, "remedy", run(&["dead-letters", "list", "--bridge", "http://127.0.0.1:1"])),
     ] {
         assert_eq!(ended.0, expected, "{ended:?}");

@@ -41,21 +41,13 @@ pub const SHORT: [Fault; 9] = [
     Fault::ComeAndGo,
 ];
 
-pub const LONG: [Fault; 13] = [
-    Fault::KillBridge,
-    Fault::FreezeBridge,
-    Fault::LoseBridge,
-    Fault::RestartBridge,
-    Fault::KillBroker,
-    Fault::CutConnections,
-    Fault::DelayConnections,
-    Fault::SwallowConnections,
-    Fault::SinkTricks,
-    Fault::ComeAndGo,
-    Fault::RefuseDeadLetters,
-    Fault::Storm,
-    Fault::FullDisk,
-];
+/// What takes longer, or comes to nothing in a short run.
+const LONGER: [Fault; 4] = [Fault::LoseBridge, Fault::RefuseDeadLetters, Fault::Storm, Fault::FullDisk];
+
+/// All of them.
+pub fn long() -> Vec<Fault> {
+    SHORT.into_iter().chain(LONGER).collect()
+}
 
 const FREEZE: Duration = Duration::from_secs(3);
 /// Longer than the session of a member.
@@ -78,19 +70,8 @@ impl World {
                 self.stop_bridge(number);
                 self.start_bridge(number);
             }
-            Fault::KillBroker => {
-                let broker = self.chance.usize(..self.cluster.proxies.len());
-                self.cluster.kill(broker);
-                // The others do its work meanwhile.
-                self.wait_for_progress();
-                self.cluster.revive();
-            }
-            Fault::CutConnections => {
-                for _ in 0..5 {
-                    self.cluster.proxies.iter().for_each(|proxy| proxy.cut());
-                    self.a_while(300);
-                }
-            }
+            Fault::KillBroker => self.kill_a_broker(),
+            Fault::CutConnections => self.cut_connections(),
             Fault::DelayConnections => {
                 self.cluster.proxies.iter().for_each(|proxy| proxy.delay(Duration::from_millis(100)));
                 self.a_while(2_000);
@@ -108,20 +89,39 @@ impl World {
             }
             Fault::ComeAndGo => self.come_and_go(2_000),
             Fault::RefuseDeadLetters => self.refuse_dead_letters(),
-            Fault::FullDisk => {
-                if let Some(disk) = &self.disk {
-                    disk.fill();
-                    std::thread::sleep(Duration::from_secs(5));
-                    disk.free();
-                    self.cluster.revive();
-                }
-            }
-            Fault::Storm => {
-                self.sink.play_tricks(5);
-                (0..6).for_each(|_| self.come_and_go(500));
-                self.sink.play_tricks(0);
-            }
+            Fault::FullDisk => self.fill_the_disk(),
+            Fault::Storm => self.storm(),
         }
+    }
+
+    fn kill_a_broker(&mut self) {
+        let broker = self.chance.usize(..self.cluster.proxies.len());
+        self.cluster.kill(broker);
+        // The others do its work meanwhile.
+        self.wait_for_progress();
+        self.cluster.revive();
+    }
+
+    fn cut_connections(&mut self) {
+        for _ in 0..5 {
+            self.cluster.proxies.iter().for_each(|proxy| proxy.cut());
+            self.a_while(300);
+        }
+    }
+
+    fn fill_the_disk(&mut self) {
+        if let Some(disk) = &self.disk {
+            disk.fill();
+            std::thread::sleep(Duration::from_secs(5));
+            disk.free();
+            self.cluster.revive();
+        }
+    }
+
+    fn storm(&mut self) {
+        self.sink.play_tricks(5);
+        (0..6).for_each(|_| self.come_and_go(500));
+        self.sink.play_tricks(0);
     }
 
     /// About so many milliseconds.

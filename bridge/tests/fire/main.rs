@@ -116,7 +116,7 @@ fn soak() {
     let seed = seed();
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     let time = Duration::from_secs(number("SOAK_SECONDS").unwrap_or(600));
-    let all = chosen(&faults::LONG);
+    let all = chosen(&faults::long());
     let (mut chance, mut begun) = (fastrand::Rng::with_seed(seed), None);
     let faults = std::iter::from_fn(|| {
         let fault = all[chance.usize(..all.len())];
