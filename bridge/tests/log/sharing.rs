@@ -112,6 +112,31 @@ async fn who_closes_leaves_its_partitions_to_the_others_at_once() {
     second.leave().await;
 }
 
+// promise: BRIDGE: several bridges in one group share the partitions, and a rebalance loses and doubles nothing that is settled
+#[tokio::test]
+async fn a_partition_that_was_paused_when_it_went_flows_when_it_comes_back() {
+    let Some(world) = World::kafka() else { return };
+    let log = world.open();
+    let topic = topic(&log, 2).await;
+    let to = |number: i32, value: String| NewRecord { partition: Some(number), ..record(&topic, "k", &value) };
+    let one = group(&[&topic], Initial::Earliest);
+    let mut two = one.clone();
+    two.replica = "replica-1".into();
+    let mut first = Member::join(&log, &one);
+    first.assigned().await;
+    first.control.pause(&[Partition::new(topic.as_str(), 0), Partition::new(topic.as_str(), 1)]);
+    let mut second = Member::join(&log, &two);
+    let revoked = first.revoked().await;
+    let given = revoked.partitions.clone();
+    drop(revoked.release);
+    second.assigned().await;
+    second.leave().await;
+    while !matches!(first.next().await, Happening::Assigned(positions) if positions.len() == 1) {}
+    log.append((0..10).map(|n| to(given[0].number, n.to_string())).collect()).await.unwrap();
+    assert_eq!(first.values(10).await, (0..10).map(|n| n.to_string()).collect::<Vec<_>>());
+    first.leave().await;
+}
+
 // promise: BRIDGE: a bridge that was alone in its group and is started again goes on at once
 #[tokio::test]
 async fn who_was_alone_finds_its_place_again_without_a_rebalance() {

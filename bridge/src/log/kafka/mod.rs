@@ -207,16 +207,14 @@ impl Member {
         let _ = if held { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
     }
 
-    /// After an assignment, which lets everything flow.
-    fn pause_again(&self) {
-        let (held, paused) = {
-            let flow = self.flow();
-            (flow.held, flow.paused.iter().cloned().collect::<Vec<_>>())
-        };
-        let _ = self.consumer.pause(&reader::list(&paused));
-        if held {
-            self.hold(true);
-        }
+    /// After an assignment: librdkafka still stops what it was told to stop in an earlier life of the partition.
+    fn let_flow(&self, gained: &[Partition]) {
+        let flow = self.flow();
+        let stops = |partition: &&Partition| flow.held || flow.paused.contains(*partition);
+        let (stopped, flowing): (Vec<_>, Vec<_>) = gained.iter().partition(stops);
+        let list = |partitions: Vec<&Partition>| reader::list(&partitions.into_iter().cloned().collect::<Vec<_>>());
+        let _ = self.consumer.resume(&list(flowing));
+        let _ = self.consumer.pause(&list(stopped));
     }
 
     fn own(&self, positions: &[Position]) {

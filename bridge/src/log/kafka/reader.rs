@@ -183,7 +183,7 @@ impl Reader {
         if let Err(error) = self.member.consumer.incremental_assign(&list) {
             tracing::warn!(%error, source = self.member.group.source, "an assignment came too late");
         }
-        self.member.pause_again();
+        self.member.let_flow(&partitions);
     }
 
     /// Asks for the positions until the cluster answers; `None` when the close comes first.
