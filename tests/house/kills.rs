@@ -156,6 +156,7 @@ async fn once_on_topics(house: &House, bills: &[Bill]) {
     let topics = Topics::read(house).await;
     assert_eq!(topics.repeated(), Vec::<String>::new(), "{}", house.said());
     assert!(topics.dead_letters.is_empty(), "{:#?}", topics.dead_letters);
+    assert_eq!(topics.with_an_address(), BTreeSet::from(["core.user.registered"]));
     for bill in bills {
         for kind in ["payment.invoice.created", "payment.invoice.processing", "payment.invoice.paid"] {
             assert_eq!(topics.count(kind, &bill.id), 1, "{kind} of {}", bill.id);
@@ -166,6 +167,8 @@ async fn once_on_topics(house: &House, bills: &[Bill]) {
 // promise: BRIDGE: nothing is lost and nothing takes effect twice when bridge or host are killed
 // promise: BRIDGE: nothing is lost when the bridge is killed, and the next delivery comes in seconds
 // promise: DOMAIN: a fact takes effect once, however often and in whatever order it comes
+// promise: DOMAIN: one message per event, recipient and template
+// promise: DOMAIN: no e-mail address but in the event of registration
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fact_takes_effect_once_when_bridge_or_host_are_killed() {
     survives("every_fact_takes_effect_once_when_bridge_or_host_are_killed", Database::Sqlite, Log::Embedded).await;

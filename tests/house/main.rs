@@ -7,6 +7,7 @@ mod forged;
 mod kills;
 mod promises;
 mod readme;
+mod redelivery;
 mod rooms;
 mod shop;
 mod statements;

@@ -52,6 +52,12 @@ impl Topics {
         about.map(|event| &event.id).collect::<BTreeSet<_>>().len()
     }
 
+    /// The types of events with an e-mail address anywhere in them.
+    pub fn with_an_address(&self) -> BTreeSet<&str> {
+        let has = |event: &&Event| format!("{event:?}").contains('@');
+        self.events.iter().filter(has).map(|event| event.kind.as_str()).collect()
+    }
+
     /// Events that stand on the topics more often than they may. A push may come twice, when its function was killed before
     /// it knew of the first (its id is the same, and readers take it once); a reply stands there once for each record that
     /// it answers.

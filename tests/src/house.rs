@@ -33,6 +33,8 @@ pub struct House {
     /// Where all of it lies; kept when a test fails.
     pub folder: PathBuf,
     kafka: Option<Kafka>,
+    /// Function and URL; empty on SQLite.
+    databases: Vec<(String, String)>,
 }
 
 impl House {
@@ -63,6 +65,7 @@ impl House {
             data,
             folder,
             kafka,
+            databases: urls,
         };
         house.up().await.unwrap_or_else(|error| panic!("a house comes up: {error}"));
         Ok(house)
@@ -101,6 +104,20 @@ impl House {
         match &self.kafka {
             None => Ok(self.data.path("log.db")),
             Some(kafka) => Err(kafka.address()),
+        }
+    }
+
+    /// Empties the database of a function that does not run.
+    pub async fn forget(&self, function: &str) {
+        match self.databases.iter().find(|(name, _)| name == function) {
+            Some((_, url)) => outside::empty(url).await.expect("a database can be emptied"),
+            None => {
+                let file = self.data.path(&format!("data/{function}.db"));
+                for end in ["", "-wal", "-shm"] {
+                    let _ = std::fs::remove_file(format!("{}{end}", file.display()));
+                }
+                assert!(!file.exists(), "{} cannot be removed", file.display());
+            }
         }
     }
 

@@ -53,6 +53,16 @@ pub async fn databases(address: &str, run: &str) -> Result<Vec<(String, String)>
     Ok(urls)
 }
 
+/// Forgets everything in a database.
+pub async fn empty(url: &str) -> Result<(), tokio_postgres::Error> {
+    let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await?;
+    let connection = tokio::spawn(connection);
+    client.batch_execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await?;
+    drop(client);
+    connection.await.ok();
+    Ok(())
+}
+
 /// A broker that is wiped when this is dropped, and when this process ends in any other way.
 #[derive(Debug)]
 pub struct Kafka {
