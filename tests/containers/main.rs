@@ -83,11 +83,14 @@ fn images(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let target = project::program("till").ancestors().nth(2).expect("target/debug/till").to_owned();
     let profile = std::env::var("TILL_TEST_IMAGES").unwrap_or_else(|_| "dev".to_owned());
     if profile == "dev" {
+        let store = folder.join("images");
         let built = Command::new(project::root().join("tools/images.sh"))
             .arg(&profile)
-            .envs([("CARGO_TARGET_DIR", &target), ("IMAGE_STORE", &folder.join("images"))])
+            .envs([("CARGO_TARGET_DIR", &target), ("IMAGE_STORE", &store)])
             .output()
             .expect("tools/images.sh can be run");
+        // The archives are enough, and it is large.
+        std::fs::remove_dir_all(&store).ok();
         let said = String::from_utf8_lossy(&built.stderr).into_owned();
         match built.status.code() {
             Some(0) => print!("{}", String::from_utf8_lossy(&built.stdout)),
