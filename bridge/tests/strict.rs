@@ -302,5 +302,6 @@ fn growth_under_lag(broker: &str, more: &str) -> u64 {
 #[test]
 fn a_lag_of_large_records_stays_outside() {
     let Some(broker) = broker() else { return };
-    assert!(growth_under_lag(&broker, "") < 40);
+    // Measured: 6, and 52 with bounds of 64 MiB.
+    assert!(growth_under_lag(&broker, "") < 24);
 }
