@@ -27,9 +27,23 @@ fn with_ports(block: &str, ports: &Ports) -> String {
         (usual.mailbox, ports.mailbox),
         (usual.chain, ports.chain),
     ];
-    pairs.iter().fold(block.to_owned(), |text, (from, to)| {
-        text.replace(&format!("127.0.0.1:{from}"), &format!("127.0.0.1:{to}"))
+    let other = |port: &str| pairs.iter().find(|(from, _)| from.to_string() == port).map(|(_, to)| to.to_string());
+    let mut parts = block.split("127.0.0.1:");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let (port, rest) = part.split_at(part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len()));
+        format!("{text}127.0.0.1:{}{rest}", other(port).unwrap_or_else(|| port.to_owned()))
     })
+}
+
+#[test]
+fn a_port_is_replaced_once_and_whole() {
+    let usual = Ports::default();
+    // Free ports may begin with the digits of usual ones, or be some.
+    let ports = Ports { bridge: usual.feeds * 10, functions: usual.bridge, ..Ports::default() };
+    let block = format!("a 127.0.0.1:{}/x 127.0.0.1:{} 127.0.0.1:9", usual.bridge, usual.functions);
+    let expected = format!("a 127.0.0.1:{}/x 127.0.0.1:{} 127.0.0.1:9", usual.feeds * 10, usual.bridge);
+    assert_eq!(with_ports(&block, &ports), expected);
 }
 
 fn is_makes(block: &str) -> bool {
