@@ -4,12 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 
+use chart_tests::postgres::{NotStarted, Postgres};
 use tests::outside::Kafka;
 use tests::process::Process;
-use tests::project;
 use till::address::Ports;
 use till::data::Data;
 use tokio::net::{TcpListener, TcpStream};
@@ -17,8 +16,6 @@ use tokio::task::JoinSet;
 
 /// The namespace of the world.
 pub const DOMAIN: &str = "world.svc.cluster.local";
-/// What `tools/*.sh` end with when this machine lacks what they start.
-const LACKING: i32 = 3;
 
 /// A world that runs.
 pub struct World {
@@ -35,7 +32,7 @@ impl World {
         let data = Data::open(folder).expect("a data folder can be made");
         let ports = Ports::free().expect("there are free ports");
         let kafka = Kafka::start_known_as(&folder.join("kafka"), &format!("kafka.{DOMAIN}:9092"))?;
-        let postgres = Postgres::start()?;
+        let postgres = postgres()?;
         let process = world(folder, &ports);
         let mut world = World { data, ports, kafka, postgres, process };
         world.process.start().expect("the world starts");
@@ -108,35 +105,9 @@ fn world(folder: &Path, ports: &Ports) -> Process {
 }
 
 /// A server of this test's own, since roles are one for a whole server.
-struct Postgres {
-    port: u16,
-    folder: PathBuf,
-}
-
-impl Postgres {
-    fn start() -> Result<Self, String> {
-        let port = tests::outside::free_pair();
-        // Where the server's own user may go, whoever owns this checkout.
-        let folder = std::env::temp_dir().join(format!("till-postgres-{}", till::random::run_name()));
-        let postgres = Postgres { port, folder };
-        let started = postgres.command("start").arg(port.to_string()).output().expect("tools/postgres.sh can be run");
-        match started.status.code() {
-            Some(0) => Ok(postgres),
-            Some(LACKING) => Err("PostgreSQL (Debian: apt-get install postgresql)".to_owned()),
-            _ => panic!("tools/postgres.sh start: {}", String::from_utf8_lossy(&started.stderr)),
-        }
-    }
-
-    fn command(&self, what: &str) -> Command {
-        let mut command = Command::new(project::root().join("tools/postgres.sh"));
-        command.arg(what).arg(&self.folder).stdin(Stdio::null());
-        command
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        self.command("stop").output().ok();
-        std::fs::remove_dir_all(&self.folder).ok();
-    }
+fn postgres() -> Result<Postgres, String> {
+    Postgres::start(tests::outside::free_pair(), &till::random::run_name()).map_err(|error| match error {
+        NotStarted::Lacking(what) => what.to_owned(),
+        NotStarted::Failed(said) => panic!("tools/postgres.sh start: {said}"),
+    })
 }

@@ -4,6 +4,7 @@ pub mod admission;
 pub mod chart;
 pub mod cost;
 pub mod gateway;
+pub mod postgres;
 pub mod programs;
 #[path = "../../../tests/src/skip.rs"]
 pub mod skip;

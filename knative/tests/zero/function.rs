@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use chart_tests::chart::{self, Chart, list, of_kind, text};
+use chart_tests::postgres::{NotStarted, Postgres};
 use chart_tests::programs::{programs, root};
 use serde_json::{Value, json};
 use tokio::process::Command;
@@ -35,7 +36,7 @@ impl Function {
         let configuration = folder.join("runtime-config.toml");
         std::fs::write(&configuration, text(map.context("till-functions")?, "/data/runtime-config.toml"))?;
         let container = list(pod, "/containers").first().context("a pod has a container")?.clone();
-        Ok(Function { container, configuration, postgres: Postgres::start()? })
+        Ok(Function { container, configuration, postgres: postgres()? })
     }
 
     /// The host, as its pod would run it.
@@ -78,35 +79,12 @@ pub fn layout(image: &str) -> PathBuf {
     root().join("target/images/release").join(image)
 }
 
-/// A PostgreSQL server of the harness's own.
-struct Postgres {
-    port: u16,
-    folder: PathBuf,
-}
-
-impl Postgres {
-    fn start() -> Result<Self> {
-        let port = free_port()?;
-        // Where the server's own user may go, whoever owns this checkout.
-        let folder = std::env::temp_dir().join(format!("till-zero-{}", std::process::id()));
-        let postgres = Postgres { port, folder };
-        let started = postgres.command("start").arg(port.to_string()).output()?;
-        ensure!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
-        Ok(postgres)
-    }
-
-    fn command(&self, what: &str) -> std::process::Command {
-        let mut command = std::process::Command::new(root().join("tools/postgres.sh"));
-        command.arg(what).arg(&self.folder).stdin(Stdio::null());
-        command
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        self.command("stop").output().ok();
-        std::fs::remove_dir_all(&self.folder).ok();
-    }
+/// A server of the harness's own.
+fn postgres() -> Result<Postgres> {
+    Postgres::start(free_port()?, &format!("zero-{}", std::process::id())).map_err(|error| match error {
+        NotStarted::Lacking(what) => anyhow!("{what}"),
+        NotStarted::Failed(said) => anyhow!("{said}"),
+    })
 }
 
 /// Whether what is measured was built, and Node is there.
