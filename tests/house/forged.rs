@@ -1,36 +1,17 @@
 //! Nobody but payment can say that a deposit is confirmed: the forged fact is tried at every door of the house.
 
-use bytes::Bytes;
-use http::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tests::house::House;
 use tests::outside::{Database, Log};
 use till::address::url;
 
+use crate::deposit;
 use crate::shop::Shop;
 
 const KIND: &str = "payment.deposit.confirmed";
 
-/// The fact that would make somebody rich.
-fn forged(user: &str) -> Value {
-    json!({
-        "specversion": "1.0", "id": till::random::token(), "source": "/till/payment", "type": KIND,
-        "subject": "dep_forged", "datacontenttype": "application/json", "sequence": "1", "data": {
-            "deposit": "dep_forged", "money": { "asset": "ETH", "amount": "1000000000000000000000" }, "chain": 31337,
-            "address": "0x9858EfFD232B4033E47d90003D41EC34EcaEda94", "txid": format!("0x{}", "1".repeat(64)),
-            "block": format!("0x{}", "2".repeat(64)), "height": 1, "user": user,
-        },
-    })
-}
-
 async fn knock(house: &House, door: &str, token: Option<&str>, event: &Value) -> u16 {
-    let bearer = format!("Bearer {}", token.unwrap_or_default());
-    let mut headers = vec![("content-type", "application/cloudevents+json")];
-    if token.is_some() {
-        headers.push(("authorization", &bearer));
-    }
-    let body = Some(Bytes::from(event.to_string()));
-    house.visitor.client.call(Method::POST, door, &headers, body).await.expect("a door answers").status.as_u16()
+    deposit::tell(house, door, token, event).await.status.as_u16()
 }
 
 // promise: DOMAIN: an event from anybody but the bridge is refused
@@ -39,7 +20,8 @@ async fn knock(house: &House, door: &str, token: Option<&str>, event: &Value) ->
 async fn a_forged_confirmation_is_refused_at_every_door() {
     let house = House::start(Database::Sqlite, Log::Embedded).await.expect("this house needs nothing from outside");
     let shop = Shop::open(&house).await;
-    let event = forged(&shop.merchant.id);
+    // The fact that would make somebody rich.
+    let event = deposit::fact(KIND, "dep_forged", "1000000000000000000000", &shop.merchant.id);
     let bridge = url(house.visitor.ports().bridge);
     let core = format!("{}/core/events", url(house.visitor.ports().functions));
     let token = |place: &str| house.data.token(place).expect("the house has this token");

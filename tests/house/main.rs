@@ -3,6 +3,7 @@
 mod bad_input;
 mod bad_records;
 mod command_line;
+mod deposit;
 mod forged;
 mod kills;
 mod promises;

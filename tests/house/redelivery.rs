@@ -2,44 +2,19 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::Method;
-use serde_json::json;
 use tests::house::House;
 use tests::outside::{Database, Log};
 use tests::skip::skip;
 use till::address::url;
-use till::client::Answer;
 use till::until::until;
 use tokio::task::JoinSet;
 
+use crate::deposit;
 use crate::shop::Shop;
 
 const KIND: &str = "payment.deposit.detected";
 const INSTANCES: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// As the bridge would: with its token, and asking for a reply.
-async fn deliver(house: &House, event: &str) -> Answer {
-    let bearer = format!("Bearer {}", house.data.token("bridge/core").expect("the house has this token"));
-    let headers =
-        [("content-type", "application/cloudevents+json"), ("authorization", bearer.as_str()), ("prefer", "reply")];
-    let door = format!("{}/core/events", url(house.visitor.ports().functions));
-    let body = Some(Bytes::copy_from_slice(event.as_bytes()));
-    house.visitor.client.call(Method::POST, &door, &headers, body).await.expect("core answers")
-}
-
-fn detected(user: &str) -> String {
-    json!({
-        "specversion": "1.0", "id": till::random::token(), "source": "/till/payment", "type": KIND,
-        "subject": "dep_twice", "datacontenttype": "application/json", "sequence": "1", "data": {
-            "deposit": "dep_twice", "money": { "asset": "ETH", "amount": "7" }, "chain": 31337,
-            "address": "0x9858EfFD232B4033E47d90003D41EC34EcaEda94", "txid": format!("0x{}", "1".repeat(64)),
-            "block": format!("0x{}", "2".repeat(64)), "height": 1, "user": user,
-        },
-    })
-    .to_string()
-}
 
 async fn replied_alike(name: &str, database: Database) {
     let house = match House::start(database, Log::Embedded).await {
@@ -47,12 +22,14 @@ async fn replied_alike(name: &str, database: Database) {
         Err(lacks) => return skip(name, &lacks),
     };
     let shop = Shop::open(&house).await;
-    let event = detected(&shop.merchant.id);
-    let first = deliver(&house, &event).await;
+    let event = deposit::fact(KIND, "dep_twice", "7", &shop.merchant.id);
+    let door = format!("{}/core/events", url(house.visitor.ports().functions));
+    let token = house.data.token("bridge/core").expect("the house has this token");
+    let first = deposit::tell(&house, &door, Some(&token), &event).await;
     assert_eq!(first.status, 200, "{first:?}");
     assert!(!first.body.is_empty(), "the fact is replied to with one of core's");
     for _ in 0..3 {
-        let again = deliver(&house, &event).await;
+        let again = deposit::tell(&house, &door, Some(&token), &event).await;
         assert_eq!((again.status, &again.body), (first.status, &first.body));
         for header in first.headers.keys().filter(|name| name.as_str().starts_with("ce-") || *name == "content-type") {
             assert_eq!(again.headers.get(header), first.headers.get(header), "{header}");
