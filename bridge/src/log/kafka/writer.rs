@@ -177,8 +177,8 @@ impl Writing {
     }
 
     /// One transaction, from its beginning to its end. Offsets alone need none: they are written all or none by themselves, and
-    /// only by the group's living member, for a fraction of the brokers' work. `told` says
-    /// whether its commits would tell that it was committed.
+    /// only by the group's living member, for a fraction of the brokers' work. `told` says whether its commits would tell that it
+    /// was committed.
     fn try_out(
         &mut self,
         records: &[&NewRecord],
