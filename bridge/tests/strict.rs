@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
+use bridge::check::Level;
 use bridge::log::{NewRecord, Transactions};
 use cluster::Cluster;
 use place::{Place, replies, reply};
@@ -149,6 +150,35 @@ fn where_transactions_are_forbidden_everything_is_written_at_least_once() {
     wait("one more", || replies(&place.read(&place.out())).contains_key("reply-afterwards").then_some(()));
     assert_eq!(sink.deliveries().len(), calls + 1, "what was settled was not delivered again");
     drop(bridge);
+}
+
+// promise: BRIDGE: `check` finds topics that are missing or too small, and what the broker says that we may not do
+#[test]
+fn check_asks_for_transactional_ids_and_takes_none_from_a_bridge_that_runs() {
+    let Some(broker) = broker() else { return };
+    let mut place = Place::new(&broker);
+    let sink = place.sink(Duration::ZERO);
+    let bridge = place.start("one", &sink);
+    place.write(vec![record("k", "before")]);
+    place.wait_for_replies(1);
+    assert_eq!(place.check("one", &sink), []);
+    place.write(vec![record("k", "after")]);
+    assert_eq!(replies(&place.wait_for_replies(2)).get("reply-after"), Some(&1));
+    assert!(bridge.get("/metrics").1.contains("till_commit_failures_total{source=\"s\"} 0"), "its id was taken");
+    bridge.stop();
+    acl::forbid_transactions(&broker, &place.name);
+    let id = format!("{}-one-s", place.name);
+    let mut told = |transactions, level, words: &[&str]| {
+        place.transactions = transactions;
+        let found = place.check("one", &sink);
+        let [found] = found.as_slice() else { panic!("one for the source, and none for the ingress: {found:#?}") };
+        let text = format!("{} {}", found.text, found.remedy);
+        assert!(found.level == level && words.iter().all(|word| text.contains(word)), "{found:#?}");
+    };
+    told(Transactions::Auto, Level::Warning, &[&id, "at least once", "Write and Describe on transactional ids"]);
+    told(Transactions::Required, Level::Error, &[&id, "nothing would be written"]);
+    place.transactions = Transactions::Never;
+    assert_eq!(place.check("one", &sink), []);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod budgets;
 mod places;
 mod sinks;
+mod transactions;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Level, Place, Report};
+use super::{Level, Place, Report, transactions};
 use crate::config::{Config, Reply, Source};
 use crate::log::{Log, Right, Rights};
 
@@ -35,6 +35,7 @@ pub async fn check(config: &Config, report: &mut Report) {
     let needs = needs(config);
     check_topics(config, &needs, &found, report);
     check_rights(config, &log, &needs, &found, report).await;
+    transactions::check(config, &log, report).await;
 }
 
 /// With the embedded log, every topic is made from its document.
@@ -46,7 +47,7 @@ pub fn check_declared(config: &Config, report: &mut Report) {
     }
 }
 
-fn first(config: &Config) -> Option<Place<'_>> {
+pub(super) fn first(config: &Config) -> Option<Place<'_>> {
     let source = config.sources.first().map(|source| Place { file: &source.file, line: source.line });
     source.or_else(|| config.topics.first().map(|topic| Place { file: &topic.file, line: topic.line }))
 }

@@ -115,6 +115,14 @@ impl Log {
         }
     }
 
+    /// Whether a member of a group, or who appends (`None`), is refused transactions. A bridge that runs keeps its own.
+    pub async fn no_transactions(&self, member: Option<&Group>) -> Result<Option<NoTransactions>, Error> {
+        match &self.0 {
+            Opened::Kafka(cluster) => cluster.no_transactions(member).await,
+            Opened::Embedded(_) => Ok(None),
+        }
+    }
+
     /// The offsets that these partitions hold; unknown ones are left out.
     pub async fn spans(&self, partitions: Vec<Partition>) -> Result<BTreeMap<Partition, Span>, Error> {
         match &self.0 {

@@ -259,6 +259,13 @@ pub struct Rights {
     pub groups: BTreeMap<String, BTreeSet<Right>>,
 }
 
+/// That there are no transactions for somebody, by the name under which they would be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoTransactions {
+    pub id: String,
+    pub reason: String,
+}
+
 /// What is to be looked at: a partition from an offset on, for at most so long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stretch {

@@ -106,6 +106,7 @@ fn topics_rights_and_logins_are_looked_at() {
     assert_eq!(code, 69);
     found(&findings, "error", 5, &["is not there or hidden from us"]);
     found(&findings, "error", 5, &["may not join the consumer group"]);
+    found(&findings, "warning", 5, &["no transactions for", "transactional ids that begin with"]);
     broker.mount(&secrets, "till", "wrong-secret-9", "SCRAM-SHA-512");
     let (code, findings) = check(folder.path(), "kafka", &text);
     assert_eq!(code, 69);

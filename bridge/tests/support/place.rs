@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bridge::check::{Finding, check};
 use bridge::log::{Commit, Log, NewRecord, Partition, Record, Transactions};
 use bridge::{Config, Options};
 use event::Event;
@@ -78,6 +79,18 @@ impl Place {
     }
 
     pub fn start_with(&self, replica: &str, sink: &Sink, more: &str) -> Bridge {
+        let config = self.config(replica, sink, more);
+        Bridge::start(bridge::open_log(&config).unwrap(), config)
+    }
+
+    /// What `till-bridge check` finds.
+    pub fn check(&self, replica: &str, sink: &Sink) -> Vec<Finding> {
+        let mut config = self.config(replica, sink, &format!("  delivery: {{ {DEAD_LETTERS} }}\n"));
+        config.ingress_tokens = Some("/tokens".into());
+        self.runtime.block_on(check(&config, &|_| ())).findings
+    }
+
+    fn config(&self, replica: &str, sink: &Sink, more: &str) -> Config {
         let text = self.documents(sink, more);
         let options = Options {
             api_token: self.api_token.clone(),
@@ -86,9 +99,8 @@ impl Place {
             transactions: self.transactions,
             ..Options::default()
         };
-        let config = Config::parse(&[("kafka.yaml".into(), text)], &options, &|_| None)
-            .unwrap_or_else(|problems| panic!("{problems:#?}"));
-        Bridge::start(bridge::open_log(&config).unwrap(), config)
+        Config::parse(&[("kafka.yaml".into(), text)], &options, &|_| None)
+            .unwrap_or_else(|problems| panic!("{problems:#?}"))
     }
 
     pub fn write(&self, records: Vec<NewRecord>) {

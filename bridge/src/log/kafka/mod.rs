@@ -8,6 +8,7 @@ mod kept;
 mod missing;
 mod plain;
 mod positions;
+mod probe;
 mod raw;
 mod reach;
 mod reader;
@@ -25,8 +26,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use super::Feed;
 use super::queue::Queue;
 use super::types::{
-    Commit, Error, Group, NewRecord, NewTopic, Partition, Position, Record, Rights, Scanned, Span, Stretch,
-    Transactions,
+    Commit, Error, Group, NewRecord, NewTopic, NoTransactions, Partition, Position, Record, Rights, Scanned, Span,
+    Stretch, Transactions,
 };
 use admin::Admin;
 use client::{Client, Properties};
@@ -38,6 +39,7 @@ use writer::Writer;
 
 /// How long a thread that reads may be busy with one thing: a question to the cluster may take ten seconds.
 const SILENCE_MAX: Duration = Duration::from_secs(25);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A cluster and how to reach it.
 pub(super) struct Cluster {
@@ -90,7 +92,7 @@ impl Cluster {
         let consumer = Arc::new(self.properties.member(&group)?);
         let owned = Arc::new(Mutex::new(Kept::default()));
         let committer = Committer { consumer: Arc::clone(&consumer), owned: Arc::clone(&owned) };
-        let id = format!("{}-{}", group.group, client::instance(&group));
+        let id = self.transactional_id(Some(&group));
         let writer = Writer::start(self.properties.clone(), id, self.transactions, Some(committer))?;
         let queue = Queue::new(group.waiting_max, group.waiting_bytes_max);
         let feed = Feed::new(&queue);
@@ -109,10 +111,27 @@ impl Cluster {
         if let Some(writer) = self.writer.get() {
             return Ok(writer.clone());
         }
-        let id = format!("till-ingress-{}", self.replica);
+        let id = self.transactional_id(None);
         let writer = Writer::start(self.properties.clone(), id, self.transactions, None)?;
         // The loser of a race ends with its thread, before it has made a producer.
         Ok(self.writer.get_or_init(|| writer).clone())
+    }
+
+    /// The name of a writer of transactions, the same after a restart: of a member, or of who appends.
+    fn transactional_id(&self, member: Option<&Group>) -> String {
+        match member {
+            Some(group) => format!("{}-{}", group.group, client::instance(group)),
+            None => format!("till-ingress-{}", self.replica),
+        }
+    }
+
+    pub(super) async fn no_transactions(&self, member: Option<&Group>) -> Result<Option<NoTransactions>, Error> {
+        let (properties, id) = (self.properties.clone(), self.transactional_id(member));
+        let asked = move || {
+            let refused = probe::refusal(&properties, &id, PROBE_TIMEOUT)?;
+            Ok(refused.map(|reason| NoTransactions { id, reason }))
+        };
+        tokio::task::spawn_blocking(asked).await.map_err(|_| Error::Closed)?
     }
 
     pub(super) async fn create_topics(&self, topics: Vec<NewTopic>) -> Result<Vec<String>, Error> {
