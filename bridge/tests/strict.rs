@@ -8,6 +8,8 @@ mod acl;
 #[allow(dead_code)]
 #[path = "fire/cluster.rs"]
 mod cluster;
+#[path = "strict/lost.rs"]
+mod lost;
 #[path = "support/place.rs"]
 mod place;
 #[allow(dead_code)]
@@ -45,16 +47,18 @@ impl std::io::Write for Said {
     }
 }
 
+/// Everything that they have said so far.
+fn said() -> String {
+    String::from_utf8_lossy(&SAID.lock().unwrap()).into_owned()
+}
+
 /// A line with these words, of the bridge at this place.
 fn wait_for_line(place: &Place, words: &str) {
-    wait(words, || {
-        let said = String::from_utf8_lossy(&SAID.lock().unwrap()).into_owned();
-        said.lines().any(|line| line.contains(words) && line.contains(&place.name)).then_some(())
-    });
+    wait(words, || said().lines().any(|line| line.contains(words) && line.contains(&place.name)).then_some(()));
 }
 
 /// One broker for all of these tests. It goes with this process: nothing drops it.
-fn broker() -> Option<String> {
+fn cluster() -> Option<&'static Cluster> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
     let start = || {
         let log = tracing_subscriber::fmt().with_writer(|| Said).with_ansi(false);
@@ -63,7 +67,11 @@ fn broker() -> Option<String> {
         let properties = format!("{}\n{own}", acl::PROPERTIES);
         Cluster::start(1, &std::env::temp_dir().join(format!("till-strict-{}", std::process::id())), &properties)
     };
-    CLUSTER.get_or_init(start).as_ref().map(Cluster::direct)
+    CLUSTER.get_or_init(start).as_ref()
+}
+
+fn broker() -> Option<String> {
+    cluster().map(Cluster::direct)
 }
 
 fn valued(key: &str, value: Vec<u8>) -> NewRecord {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::proxy::wire::{Losses, SETTLING};
 use crate::support::wait_within;
 use crate::world::{Interruption, World};
 
@@ -17,6 +18,8 @@ pub enum Fault {
     CutConnections,
     DelayConnections,
     SwallowConnections,
+    /// Brokers do what settling asks of them, and are cut off before they can say so.
+    LoseAnswers,
     SinkTricks,
     /// One more bridge comes and goes.
     ComeAndGo,
@@ -29,7 +32,7 @@ pub enum Fault {
 }
 
 /// Each of them once takes half a minute.
-pub const SHORT: [Fault; 9] = [
+pub const SHORT: [Fault; 10] = [
     Fault::KillBridge,
     Fault::FreezeBridge,
     Fault::RestartBridge,
@@ -37,6 +40,7 @@ pub const SHORT: [Fault; 9] = [
     Fault::CutConnections,
     Fault::DelayConnections,
     Fault::SwallowConnections,
+    Fault::LoseAnswers,
     Fault::SinkTricks,
     Fault::ComeAndGo,
 ];
@@ -82,6 +86,7 @@ impl World {
                 self.a_while(1_500);
                 self.cluster.proxies.iter().for_each(|proxy| proxy.hole(false));
             }
+            Fault::LoseAnswers => self.lose_answers(),
             Fault::SinkTricks => {
                 self.sink.play_tricks(3);
                 self.a_while(2_500);
@@ -107,6 +112,17 @@ impl World {
             self.cluster.proxies.iter().for_each(|proxy| proxy.cut());
             self.a_while(300);
         }
+    }
+
+    fn lose_answers(&mut self) {
+        for proxy in &self.cluster.proxies {
+            let (kinds, chance) = (SETTLING.to_vec(), self.chance.fork());
+            proxy.lose(Losses { kinds, one_in: 10, left: usize::MAX, chance, ..Losses::default() });
+        }
+        self.a_while(2_500);
+        let lost: usize = self.cluster.proxies.iter().map(|proxy| proxy.lost().len()).sum();
+        println!("lost {lost} answers");
+        self.cluster.proxies.iter().for_each(|proxy| proxy.lose(Losses::default()));
     }
 
     fn fill_the_disk(&mut self) {

@@ -1,10 +1,15 @@
-//! A TCP proxy in front of a broker: passes bytes on, late, not at all, or cuts every connection.
+//! A TCP proxy in front of a broker: passes bytes on, late, not at all, cuts every connection, or one when the broker answers.
+
+#[path = "wire.rs"]
+pub mod wire;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use wire::{Awaited, Frames, Losses};
 
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -20,6 +25,7 @@ struct State {
     /// Nothing passes, and nobody is told.
     hole: AtomicBool,
     delay_ms: AtomicU64,
+    losses: Mutex<Losses>,
     connections: Mutex<Vec<TcpStream>>,
 }
 
@@ -57,6 +63,16 @@ impl Proxy {
     pub fn hole(&self, on: bool) {
         self.state.hole.store(on, Ordering::Relaxed);
     }
+
+    /// From now on these answers are lost.
+    pub fn lose(&self, losses: Losses) {
+        *self.state.losses.lock().unwrap() = losses;
+    }
+
+    /// The kinds of the answers that were lost since it was told to lose any.
+    pub fn lost(&self) -> Vec<i16> {
+        self.state.losses.lock().unwrap().lost.clone()
+    }
 }
 
 impl Drop for Proxy {
@@ -75,20 +91,35 @@ impl State {
             self.connections.lock().unwrap().extend(stream.try_clone());
         }
         let (Ok(from_broker), Ok(to_client)) = (broker.try_clone(), client.try_clone()) else { return };
-        for (from, to) in [(client, broker), (from_broker, to_client)] {
-            let state = Arc::clone(self);
-            std::thread::spawn(move || state.pump(from, to));
-        }
+        let awaited = Arc::new(Mutex::new(Awaited::default()));
+        let (state, asked, mut frames) = (Arc::clone(self), Arc::clone(&awaited), Frames::default());
+        std::thread::spawn(move || {
+            state.pump(client, broker, |piece| {
+                let mut losses = state.losses.lock().unwrap();
+                asked.lock().unwrap().ask(&mut frames, piece, &mut losses);
+                true
+            });
+        });
+        let (state, mut frames) = (Arc::clone(self), Frames::default());
+        std::thread::spawn(move || {
+            state.pump(from_broker, to_client, |piece| {
+                let mut losses = state.losses.lock().unwrap();
+                let lost = awaited.lock().unwrap().is_lost(&mut frames, piece, &mut losses);
+                state.hole.fetch_or(lost && losses.then_hole, Ordering::Relaxed);
+                !lost
+            });
+        });
     }
 
-    fn pump(&self, mut from: TcpStream, mut to: TcpStream) {
+    /// Passes on what `may_pass`, and cuts the connection before the first that may not.
+    fn pump(&self, mut from: TcpStream, mut to: TcpStream, mut may_pass: impl FnMut(&[u8]) -> bool) {
         let mut buffer = vec![0; 64 << 10];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             std::thread::sleep(Duration::from_millis(self.delay_ms.load(Ordering::Relaxed)));
             while self.hole.load(Ordering::Relaxed) && !self.over.load(Ordering::Relaxed) {
                 std::thread::sleep(LOOK);
             }
-            if to.write_all(&buffer[..count]).is_err() {
+            if !may_pass(&buffer[..count]) || to.write_all(&buffer[..count]).is_err() {
                 break;
             }
         }

@@ -16,7 +16,8 @@ use tokio::runtime::Runtime;
 use super::support::*;
 
 pub struct Place {
-    servers: String,
+    /// By which its bridges reach the broker.
+    pub servers: String,
     pub log: Log,
     runtime: Runtime,
     /// The name of the topic that is read; those of replies and dead letters begin with it.
