@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::config::{Reply, Source};
 use crate::dispatch::Ordering;
+use crate::http::Fields;
 use crate::log::{Partition, Record};
 use crate::request;
 
@@ -24,7 +25,7 @@ pub struct Explanation {
     pub lane: String,
     pub url: String,
     /// Without its token.
-    pub headers: http::HeaderMap,
+    pub fields: Fields,
     pub body: bytes::Bytes,
 }
 
@@ -66,10 +67,7 @@ impl fmt::Display for Explanation {
             return writeln!(out, "{}: its filters leave it out", self.source);
         }
         writeln!(out, "{}: waits for {}\nPOST {}", self.source, self.lane, self.url)?;
-        for (name, value) in &self.headers {
-            writeln!(out, "{name}: {}", value.as_bytes().escape_ascii())?;
-        }
-        writeln!(out, "\n{}", String::from_utf8_lossy(&self.body))
+        writeln!(out, "{}\n{}", self.fields, String::from_utf8_lossy(&self.body))
     }
 }
 
@@ -85,7 +83,7 @@ pub fn explain(source: &Source, record: &Record) -> Option<Explanation> {
         wanted: source.filter.accepts(&event),
         lane: lane(source.ordering, record),
         url: source.sink.shown(),
-        headers: request.headers,
+        fields: request.fields,
         body: request.body,
         event,
     })
@@ -112,8 +110,8 @@ mod tests {
         assert!(!told.wanted);
         assert_eq!(told.lane, "the records of t/1 with key k\\x00");
         assert_eq!(
-            (told.url.as_str(), &told.headers["ce-type"]),
-            ("http://127.0.0.1:9/", &"dev.knative.kafka.event".parse().unwrap())
+            (told.url.as_str(), told.fields.get("ce-type")),
+            ("http://127.0.0.1:9/", Some("dev.knative.kafka.event"))
         );
     }
 

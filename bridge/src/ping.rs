@@ -62,7 +62,7 @@ async fn deliver(ping: &Ping, instant: Timestamp, sender: &Sender, wakes: &Wakes
     let retry = Delivery::default().retry;
     let mut attempts = 0;
     while next(ping, instant).is_none_or(|overtaken| clock.now() < overtaken) {
-        let outcome = sender.send(request.clone(), TIMEOUT).await;
+        let outcome = sender.send(&request, TIMEOUT).await;
         if let Some(instant) = outcome.wake_at() {
             wakes.ask(&ping.sink.name, instant);
         }

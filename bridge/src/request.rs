@@ -6,18 +6,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use event::Event;
-use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
+use http::header::CONTENT_TYPE;
 
 use crate::config::{KeyType, Source};
+use crate::http::Fields;
 use crate::letters;
 use crate::log::Record;
 use crate::nest;
 
-/// Headers and body of one `POST`, without its token.
+/// Header fields and body of one `POST`, without its token.
 #[derive(Debug, Clone)]
 pub struct Request {
-    pub headers: HeaderMap,
+    pub fields: Fields,
     pub body: Bytes,
 }
 
@@ -35,15 +35,32 @@ pub fn event_of(source: &Source, record: &Record) -> Event {
 
 /// The request that carries an event. `prefer_reply` asks for an answer that is an event.
 pub fn request_of(event: &Event, structured: bool, prefer_reply: bool) -> Request {
-    let (mut headers, body) =
-        if structured { event::http::encode_structured(event) } else { event::http::encode_binary(event) };
-    if let Ok(value) = HeaderValue::from_str(&traceparent(event)) {
-        headers.insert(HeaderName::from_static("traceparent"), value);
+    let mut fields = Fields::with_room();
+    let body = if structured { write_structured(event, &mut fields) } else { write_binary(event, &mut fields) };
+    match event.extensions.get("traceparent") {
+        Some(trace) => fields.add("traceparent", trace),
+        None => fields.add("traceparent", &begun_trace(event)),
     }
     if prefer_reply {
-        headers.insert(HeaderName::from_static("prefer"), HeaderValue::from_static("reply"));
+        fields.add("prefer", "reply");
     }
-    Request { headers, body }
+    Request { fields, body }
+}
+
+fn write_structured(event: &Event, fields: &mut Fields) -> Bytes {
+    fields.add(CONTENT_TYPE.as_str(), event::STRUCTURED_JSON);
+    let (_, body) = event::http::encode_structured(event);
+    body
+}
+
+fn write_binary(event: &Event, fields: &mut Fields) -> Bytes {
+    for (name, value) in event::http::binary_attributes(event) {
+        fields.add_prefixed(event::http::PREFIX, name, &value);
+    }
+    if let Some(kind) = &event.datacontenttype {
+        fields.add(CONTENT_TYPE.as_str(), kind);
+    }
+    event.data.clone().unwrap_or_default()
 }
 
 /// The trace that an event is in, or that begins with it.
@@ -169,7 +186,7 @@ mod tests {
         assert_eq!((event.kind.as_str(), event.id.as_str()), ("a.b.c", "1"));
         assert_eq!(event.attribute("knativekafkapartition"), Some("0"));
         assert_eq!(event.attribute("colour"), Some("red"));
-        assert_eq!(request_of(&event, false, true).headers["traceparent"], "00-aa-bb-01");
+        assert_eq!(request_of(&event, false, true).fields.get("traceparent"), Some("00-aa-bb-01"));
     }
 
     // promise: BRIDGE: bad bytes (non-UTF-8 keys and headers, 1 MiB values, malformed CloudEvents) never stop a partition
@@ -186,7 +203,7 @@ mod tests {
         assert_eq!(event.kind, "dev.knative.kafka.event");
         assert_eq!(event.attribute("key"), Some("//4="));
         assert_eq!(event.data, None);
-        assert!(request_of(&event, false, false).headers.contains_key("ce-kafkaheaderceid"));
+        assert!(request_of(&event, false, false).fields.get("ce-kafkaheaderceid").is_some());
     }
 
     #[test]
@@ -196,7 +213,7 @@ mod tests {
         record.value = Some("{".into());
         let event = event_of(&source(""), &record);
         assert_eq!((event.kind.as_str(), event.datacontenttype.as_deref()), ("dev.knative.kafka.event", None));
-        assert!(!request_of(&event, false, false).headers.contains_key("content-type"));
+        assert!(request_of(&event, false, false).fields.get("content-type").is_none());
     }
 
     #[test]
@@ -204,7 +221,7 @@ mod tests {
         let mut record = record("t", 0, 5);
         record.headers = (0..30_000).map(|n| (format!("h{n}"), None)).collect();
         let request = request_of(&event_of(&source(""), &record), false, true);
-        assert!(request.headers.contains_key("prefer") && request.headers.len() < 300);
+        assert!(request.fields.get("prefer").is_some() && request.fields.iter().count() < 300);
     }
 
     #[test]
@@ -220,15 +237,15 @@ mod tests {
     #[test]
     fn prefer_reply_stands_only_where_replies_are_used() {
         let event = Event::new("1", "/s", "t");
-        assert_eq!(request_of(&event, false, true).headers["prefer"], "reply");
-        assert!(!request_of(&event, true, false).headers.contains_key("prefer"));
+        assert_eq!(request_of(&event, false, true).fields.get("prefer"), Some("reply"));
+        assert!(request_of(&event, true, false).fields.get("prefer").is_none());
     }
 
     // promise: BRIDGE: a trace is passed on or begun
     #[test]
     fn a_trace_is_begun_and_stays_the_same_over_attempts() {
         let event = Event::new("1", "/s", "t");
-        let trace = |event| request_of(event, false, false).headers["traceparent"].clone();
+        let trace = |event| request_of(event, false, false).fields.get("traceparent").unwrap().to_owned();
         assert_eq!(trace(&event), trace(&event));
         assert_eq!(trace(&event).len(), 55);
     }

@@ -125,7 +125,7 @@ async fn wake(name: &str, sleeper: &Sleeper, clock: &Clock) {
     let event = Event::new(uuid::Uuid::new_v4().to_string(), format!("/till/bridge/wakes/{name}"), TYPE);
     let request = request::request_of(&event, false, false);
     for attempts in 1_u32.. {
-        let outcome = sleeper.sender.send(request.clone(), TIMEOUT).await;
+        let outcome = sleeper.sender.send(&request, TIMEOUT).await;
         if let Some(instant) = outcome.wake_at() {
             sleeper.ask(instant.as_millisecond());
         }

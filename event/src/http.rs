@@ -1,5 +1,7 @@
 //! HTTP protocol binding 1.0.2: binary, structured and batched mode. Headers and a body come in, events go out, and back.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
@@ -7,7 +9,8 @@ use crate::{
     BATCH_JSON, Collector, Event, Malformed, STRUCTURED_JSON, essence, is_cloudevents_media_type, json, percent,
 };
 
-const PREFIX: &str = "ce-";
+/// What the name of an attribute begins with as a header, in binary mode.
+pub const PREFIX: &str = "ce-";
 /// Attributes that are written as headers. A map of headers panics when it is full, long after any server has refused them.
 const HEADERS_MAX: usize = 1_024;
 
@@ -46,12 +49,19 @@ fn decode_binary(headers: &HeaderMap, body: Bytes) -> Result<Event, Malformed> {
     collector.finish((!body.is_empty()).then_some(body))
 }
 
-/// Headers and body of one event in binary mode. An event of thousands of extensions loses those that no server would take.
+/// The attributes of binary mode as headers, percent-encoded: names without their [`PREFIX`], and without the content type. An
+/// event of thousands of extensions loses those that no server would take.
+pub fn binary_attributes(event: &Event) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    event.attributes().take(HEADERS_MAX).map(|(name, value)| (name, percent::encode(value)))
+}
+
+/// Headers and body of one event in binary mode.
 pub fn encode_binary(event: &Event) -> (HeaderMap, Bytes) {
     let mut headers = HeaderMap::with_capacity(24);
-    for (name, value) in event.attributes().take(HEADERS_MAX) {
-        if let Some(name) = header_name(name) {
-            headers.insert(name, header_value(value));
+    for (name, value) in binary_attributes(event) {
+        let value = HeaderValue::from_str(&value).expect("percent-encoding leaves visible ASCII only");
+        if let Ok(name) = HeaderName::from_bytes([PREFIX, name].concat().as_bytes()) {
+            headers.insert(name, value);
         }
     }
     if let Some(kind) = event.datacontenttype.as_deref().and_then(|kind| HeaderValue::from_str(kind).ok()) {
@@ -72,26 +82,6 @@ pub fn encode_batch(events: &[Event]) -> (HeaderMap, Bytes) {
 
 fn json_headers(kind: &'static str) -> HeaderMap {
     HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static(kind))])
-}
-
-/// Names that every event has cost no allocation: a bridge writes them a hundred thousand times a second.
-fn header_name(attribute: &str) -> Option<HeaderName> {
-    Some(match attribute {
-        "specversion" => HeaderName::from_static("ce-specversion"),
-        "id" => HeaderName::from_static("ce-id"),
-        "source" => HeaderName::from_static("ce-source"),
-        "type" => HeaderName::from_static("ce-type"),
-        "subject" => HeaderName::from_static("ce-subject"),
-        "time" => HeaderName::from_static("ce-time"),
-        "partitionkey" => HeaderName::from_static("ce-partitionkey"),
-        "knativekafkapartition" => HeaderName::from_static("ce-knativekafkapartition"),
-        "knativekafkaoffset" => HeaderName::from_static("ce-knativekafkaoffset"),
-        other => return HeaderName::from_bytes([PREFIX, other].concat().as_bytes()).ok(),
-    })
-}
-
-fn header_value(value: &str) -> HeaderValue {
-    HeaderValue::from_str(&percent::encode(value)).expect("percent-encoding leaves visible ASCII only")
 }
 
 fn content_type(headers: &HeaderMap) -> Option<&str> {

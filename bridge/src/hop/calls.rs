@@ -193,7 +193,7 @@ impl Carry for Carrier {
         let trace = if replies { request::traceparent(&event) } else { String::new() };
         let request = request::request_of(&event, delivery.structured, replies);
         drop(event);
-        (self.sender.send(request, delivery.timeout).await, trace)
+        (self.sender.send(&request, delivery.timeout).await, trace)
     }
 }
 

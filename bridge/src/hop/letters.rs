@@ -95,7 +95,7 @@ async fn call(
 ) -> Result<(), String> {
     let (mut attempts, mut silent_since) = (0, None);
     loop {
-        let outcome = sender.send(request.clone(), timeout).await;
+        let outcome = sender.send(request, timeout).await;
         let retry_after = match outcome.meaning(false, clock.now()) {
             Meaning::Settled | Meaning::Reply(_) => return Ok(()),
             Meaning::Refused | Meaning::Unauthorized => return Err(told(&outcome)),

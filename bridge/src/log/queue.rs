@@ -34,6 +34,8 @@ struct State {
     abandoned: bool,
     /// A nudge for the reading thread that is no room: see [`Queue::nudge`].
     nudged: bool,
+    /// The reading thread waits. Waking nobody costs a call of the kernel as well, for each record.
+    waited_for: bool,
 }
 
 impl Feed {
@@ -107,17 +109,21 @@ impl Queue {
         Arc::new(Queue { state: Mutex::default(), filled, emptied, waiting_max, waiting_bytes_max })
     }
 
-    /// Puts a record or an end behind the others. A record that does not fit goes in all the same: ask
-    /// [`Queue::is_full`] before reading it.
+    /// Puts a record or an end behind the others.
     pub(super) fn push(&self, happening: Happening) {
+        self.push_all(std::iter::once(happening));
+    }
+
+    /// As [`Queue::push`], for many. Records that do not fit go in all the same: ask [`Queue::is_full`] before reading them.
+    pub(super) fn push_all(&self, happenings: impl Iterator<Item = Happening>) {
         let mut state = self.lock();
         if state.abandoned {
             return;
         }
-        if let Happening::Record(record) = &happening {
-            state.bytes += record.size();
+        for happening in happenings {
+            state.bytes += waiting_weight(&happening);
+            state.flow.push_back(happening);
         }
-        state.flow.push_back(happening);
         self.filled.notify_one();
     }
 
@@ -160,17 +166,22 @@ impl Queue {
 
     /// Waits until half of the queue is free, or `limit` has passed; answers whether there is room.
     pub(super) fn wait_for_room(&self, limit: Duration) -> bool {
-        let state = self.lock();
         let full = |state: &mut State| !state.abandoned && self.is_above(state, 2);
-        let (mut state, _) = self.emptied.wait_timeout_while(state, limit, full).expect("no holder panics");
+        let mut state = self.wait(limit, full);
         !full(&mut state)
     }
 
     /// Waits for a [`Queue::nudge`] or until `limit` has passed.
     pub(super) fn wait_for_nudge(&self, limit: Duration) {
-        let idle = |state: &mut State| !state.abandoned && !state.nudged;
-        let (mut state, _) = self.emptied.wait_timeout_while(self.lock(), limit, idle).expect("no holder panics");
-        state.nudged = false;
+        self.wait(limit, |state| !state.abandoned && !state.nudged).nudged = false;
+    }
+
+    fn wait(&self, limit: Duration, until_not: impl FnMut(&mut State) -> bool) -> MutexGuard<'_, State> {
+        let mut state = self.lock();
+        state.waited_for = true;
+        let (mut state, _) = self.emptied.wait_timeout_while(state, limit, until_not).expect("no holder panics");
+        state.waited_for = false;
+        state
     }
 
     /// Wakes the reading thread.
@@ -180,7 +191,7 @@ impl Queue {
     }
 
     fn made_room(&self, state: &State) {
-        if !self.is_above(state, 2) {
+        if state.waited_for && !self.is_above(state, 2) {
             self.emptied.notify_all();
         }
     }

@@ -11,8 +11,9 @@ use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
-use rdkafka::producer::{BaseProducer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, ProducerContext};
 
+use super::producer::Producer;
 use super::reach::Reach;
 use crate::log::{Error, Group};
 use crate::tls;
@@ -162,15 +163,15 @@ impl Properties {
         create(config, Client { reach: Arc::clone(&self.reach) })
     }
 
-    pub(super) fn producer(&self, transactional_id: &str) -> Result<ThreadedProducer<Deliveries>, Error> {
+    pub(super) fn producer(&self, transactional_id: &str) -> Result<Producer, Error> {
         let mut config = self.config(PRODUCER_DEFAULTS, PRODUCER_FIXED, transactional_id);
         config.set("transactional.id", transactional_id);
-        create(config, self.deliveries())
+        Producer::of(create(config, self.deliveries())?)
     }
 
     /// A producer without transactions.
-    pub(super) fn plain_producer(&self, name: &str) -> Result<ThreadedProducer<Deliveries>, Error> {
-        create(self.config(PRODUCER_DEFAULTS, PRODUCER_FIXED, name), self.deliveries())
+    pub(super) fn plain_producer(&self, name: &str) -> Result<Producer, Error> {
+        Producer::of(create(self.config(PRODUCER_DEFAULTS, PRODUCER_FIXED, name), self.deliveries())?)
     }
 
     fn deliveries(&self) -> Deliveries {
@@ -222,6 +223,15 @@ impl Deliveries {
         !self.failed.lock().expect("no holder panics").is_empty()
     }
 
+    /// What became of a record.
+    pub(super) fn reported(&self, index: usize, code: RDKafkaErrorCode) {
+        // The others fall with the transaction: what pulled them down came first and is no purge.
+        let fallen = [RDKafkaErrorCode::NoError, RDKafkaErrorCode::PurgeQueue, RDKafkaErrorCode::PurgeInflight];
+        if !fallen.contains(&code) {
+            self.failed.lock().expect("no holder panics").push((index, code));
+        }
+    }
+
     /// The records that failed since the last call, by their index.
     pub(super) fn take_failed(&self) -> Vec<(usize, RDKafkaErrorCode)> {
         std::mem::take(&mut *self.failed.lock().expect("no holder panics"))
@@ -254,11 +264,10 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, delivery: &DeliveryResult<'_>, index: usize) {
-        let Err((error, _)) = delivery else { return };
-        let Some(code) = error.rdkafka_error_code() else { return };
-        // The others fall with the transaction: what pulled them down came first and is no purge.
-        if !matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight) {
-            self.failed.lock().expect("no holder panics").push((index, code));
+        if let Err((error, _)) = delivery
+            && let Some(code) = error.rdkafka_error_code()
+        {
+            self.reported(index, code);
         }
     }
 }

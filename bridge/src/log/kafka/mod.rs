@@ -9,6 +9,7 @@ mod missing;
 mod plain;
 mod positions;
 mod probe;
+mod producer;
 mod raw;
 mod reach;
 mod reader;

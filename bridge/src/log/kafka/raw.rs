@@ -13,10 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use rdkafka::ClientContext as _;
 use rdkafka::TopicPartitionList;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::producer::{Producer as _, ThreadedProducer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka_sys as sys;
 
 use super::client::{Client, Deliveries};
@@ -237,10 +239,7 @@ pub(super) struct CommitFailure {
 }
 
 /// Commits the open transaction; blocks at most so long. The producer's own thread serves the delivery reports meanwhile.
-pub(super) fn commit_transaction(
-    producer: &ThreadedProducer<Deliveries>,
-    limit: Duration,
-) -> Result<(), CommitFailure> {
+pub(super) fn commit_transaction(producer: &BaseProducer<Deliveries>, limit: Duration) -> Result<(), CommitFailure> {
     // SAFETY: the client is valid; an error is ours to destroy, once, after it has been copied.
     unsafe {
         let error = sys::rd_kafka_commit_transaction(producer.client().native_ptr(), limit.as_millis() as i32);
@@ -260,10 +259,71 @@ pub(super) fn commit_transaction(
 }
 
 /// Waits until nothing is on its way to the broker; answers whether that came in time. rust-rdkafka's own takes 100 ms.
-pub(super) fn flush(producer: &ThreadedProducer<Deliveries>, limit: Duration) -> bool {
+pub(super) fn flush(producer: &BaseProducer<Deliveries>, limit: Duration) -> bool {
     // SAFETY: the client is valid.
     let flushed = unsafe { sys::rd_kafka_flush(producer.client().native_ptr(), limit.as_millis() as i32) };
     flushed == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+}
+
+/// Waits for what a producer has to tell at most so long, and passes it on: deliveries that failed, log lines, errors.
+pub(super) fn hear(producer: &BaseProducer<Deliveries>, limit: Duration) {
+    // SAFETY: the client is valid; queue and event are ours, and given back once, after everything has been copied.
+    unsafe {
+        let queue = sys::rd_kafka_queue_get_main(producer.client().native_ptr());
+        let event = sys::rd_kafka_queue_poll(queue, limit.as_millis() as i32);
+        if !event.is_null() {
+            pass_on(producer.client().context(), event);
+            sys::rd_kafka_event_destroy(event);
+        }
+        sys::rd_kafka_queue_destroy(queue);
+    }
+}
+
+/// Ends the wait of [`hear`].
+pub(super) fn wake(producer: &BaseProducer<Deliveries>) {
+    // SAFETY: the client is valid; the queue is ours, and given back once.
+    unsafe {
+        let queue = sys::rd_kafka_queue_get_main(producer.client().native_ptr());
+        sys::rd_kafka_queue_yield(queue);
+        sys::rd_kafka_queue_destroy(queue);
+    }
+}
+
+/// # Safety
+/// `event` is valid.
+unsafe fn pass_on(deliveries: &Deliveries, event: *mut sys::rd_kafka_event_t) {
+    // SAFETY: each accessor belongs to the type that was asked for; what it answers lives as long as the event.
+    unsafe {
+        match sys::rd_kafka_event_type(event) {
+            sys::RD_KAFKA_EVENT_DR => {
+                while let Some(message) = sys::rd_kafka_event_message_next(event).as_ref() {
+                    // The opaque of a record is its index, as a pointer.
+                    deliveries.reported(message._private as usize, message.err.into());
+                }
+            }
+            sys::RD_KAFKA_EVENT_ERROR => {
+                let code = RDKafkaErrorCode::from(sys::rd_kafka_event_error(event));
+                deliveries.error(KafkaError::Global(code), &text(sys::rd_kafka_event_error_string(event)));
+            }
+            sys::RD_KAFKA_EVENT_LOG => {
+                let (mut facility, mut line, mut level) = (ptr::null(), ptr::null(), 0);
+                if sys::rd_kafka_event_log(event, &mut facility, &mut line, &mut level) == 0 {
+                    deliveries.log(log_level(level), text(facility).trim(), text(line).trim());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// That of syslog, as librdkafka numbers it.
+fn log_level(level: i32) -> RDKafkaLogLevel {
+    match level {
+        ..=2 => RDKafkaLogLevel::Critical,
+        3 => RDKafkaLogLevel::Error,
+        4 => RDKafkaLogLevel::Warning,
+        _ => RDKafkaLogLevel::Info,
+    }
 }
 
 /// One allocation that a record's parts are slices of.

@@ -18,7 +18,7 @@ use super::failure::is_away;
 use super::missing::Missing;
 use super::raw::{self, Events, Polled, Trouble};
 use super::{kept, positions};
-use crate::log::{Alarm, Error, Happening, Initial, Partition, Position, Release, Revoked};
+use crate::log::{Alarm, Error, Happening, Initial, Partition, Position, Record, Release, Revoked};
 
 const POLL: Duration = Duration::from_millis(100);
 /// How long a full queue is waited for without polling.
@@ -35,6 +35,10 @@ const LEAVE_POLL: Duration = Duration::from_millis(10);
 /// How long the next try waits when only a person can help: a wrong password is not shown every second.
 const HOPELESS_RETRY: Duration = Duration::from_secs(5);
 
+/// How many records go to the queue at once.
+const TOGETHER_MAX: usize = 64;
+const TOGETHER_BYTES_MAX: usize = 64 << 10;
+
 struct Reader {
     member: Arc<Member>,
     /// Topics that did not exist when the group was joined.
@@ -45,6 +49,8 @@ struct Reader {
     cause_told: bool,
     /// The client has died: nothing follows.
     dead: bool,
+    /// Records on their way to the queue; empty between two turns.
+    together: Vec<Happening>,
 }
 
 pub(super) fn start(member: Arc<Member>) -> Result<(), Error> {
@@ -55,6 +61,7 @@ pub(super) fn start(member: Arc<Member>) -> Result<(), Error> {
         away_since_probe: None,
         cause_told: false,
         dead: false,
+        together: Vec::new(),
     };
     on_a_thread(member, move || reader.run())
 }
@@ -130,8 +137,10 @@ impl Reader {
             true => POLL,
             false => Duration::ZERO,
         };
-        let polled = events.poll(limit);
-        self.pass_on(polled);
+        match events.poll(limit) {
+            Polled::Record(record) => self.pass_on_all(record, events),
+            polled => self.pass_on(polled),
+        }
         self.probe();
         self.look_for_missing();
     }
@@ -147,6 +156,26 @@ impl Reader {
             self.member.hold(true);
         }
         !self.member.is_held()
+    }
+
+    /// A record and those that wait behind it, since the queue's lock costs more than a record.
+    fn pass_on_all(&mut self, first: Record, events: &mut Events) {
+        let mut bytes = first.size();
+        self.together.push(Happening::Record(first));
+        let next = loop {
+            if self.together.len() >= TOGETHER_MAX || bytes >= TOGETHER_BYTES_MAX {
+                break Polled::Nothing;
+            }
+            match events.poll(Duration::ZERO) {
+                Polled::Record(record) => {
+                    bytes += record.size();
+                    self.together.push(Happening::Record(record));
+                }
+                polled => break polled,
+            }
+        };
+        self.member.queue.push_all(self.together.drain(..));
+        self.pass_on(next);
     }
 
     fn pass_on(&mut self, polled: Polled) {

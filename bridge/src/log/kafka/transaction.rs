@@ -8,20 +8,19 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _};
 
-use super::client::{Client, Deliveries};
+use super::client::Client;
 use super::failure::{self, error};
 use super::kept::Kept;
 use super::positions;
+pub(super) use super::producer::Producer;
 use super::raw::{self, CommitFailure};
 use crate::log::{Commit, Error, NewRecord, Partition};
 
 /// What one question to the cluster may take.
 pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
-
-pub(super) type Producer = ThreadedProducer<Deliveries>;
 
 /// Whose offsets are committed.
 pub(super) struct Committer {

@@ -1,0 +1,89 @@
+//! Header fields of a request as they go over the wire. What is no name, or would break out of its line, never comes in.
+
+use std::fmt;
+
+/// Lines of `name: value`, each with its end.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fields(String);
+
+impl Fields {
+    /// Room for a usual event, so that it is allocated once.
+    pub fn with_room() -> Self {
+        Fields(String::with_capacity(768))
+    }
+
+    /// Adds a field; leaves out what no field can be.
+    pub fn add(&mut self, name: &str, value: &str) {
+        self.add_prefixed("", name, value);
+    }
+
+    /// As [`Fields::add`], with the two parts of a name.
+    pub fn add_prefixed(&mut self, prefix: &str, name: &str, value: &str) {
+        if is_token(prefix, name) && value.bytes().all(is_visible) {
+            for part in [prefix, name, ": ", value, "\r\n"] {
+                self.0.push_str(part);
+            }
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.split_terminator("\r\n").filter_map(|line| line.split_once(": "))
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Display for Fields {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.iter().try_for_each(|(name, value)| writeln!(out, "{name}: {value}"))
+    }
+}
+
+/// RFC 9110, section 5.6.2.
+fn is_token(prefix: &str, name: &str) -> bool {
+    let special = |byte| b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && prefix.bytes().chain(name.bytes()).all(|byte| byte.is_ascii_alphanumeric() || special(byte))
+}
+
+/// What every server takes; the binding of CloudEvents percent-encodes the rest.
+fn is_visible(byte: u8) -> bool {
+    byte == b'\t' || (b' '..=b'~').contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_lines_and_are_found_again_in_any_case() {
+        let mut fields = Fields::default();
+        fields.add("prefer", "reply");
+        fields.add_prefixed("ce-", "source", "http://h: 1");
+        assert_eq!(fields.as_bytes(), b"prefer: reply\r\nce-source: http://h: 1\r\n");
+        assert_eq!((fields.get("CE-Source"), fields.get("ce-id")), (Some("http://h: 1"), None));
+        assert_eq!(fields.to_string(), "prefer: reply\nce-source: http://h: 1\n");
+    }
+
+    #[test]
+    fn nothing_breaks_out_of_its_line() {
+        let mut fields = Fields::default();
+        for (name, value) in [
+            ("a", "b\r\nc: d"),
+            ("a\r\nb", "c"),
+            ("a:", "b"),
+            ("", "b"),
+            ("a", "\u{e9}"),
+            ("a b", "c"),
+            ("a", "\u{7f}"),
+        ] {
+            fields.add(name, value);
+        }
+        assert_eq!(fields, Fields::default());
+    }
+}
