@@ -5,15 +5,13 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SIZE: &str = "size=400m";
-
 pub struct Disk(PathBuf);
 
 impl Disk {
-    /// `None`, loudly, for whom may not.
-    pub fn mount(at: &Path) -> Option<Disk> {
+    /// `size` is an option of the mount. `None`, loudly, for whom may not.
+    pub fn mount(at: &Path, size: &str) -> Option<Disk> {
         std::fs::create_dir_all(at).unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", SIZE, "tmpfs"]).arg(at).status();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", size, "tmpfs"]).arg(at).status();
         if !mounted.is_ok_and(|status| status.success()) {
             crate::cluster::skip("a full disk", "the right to mount a tmpfs (root)");
             return None;

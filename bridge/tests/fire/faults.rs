@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::full;
 use crate::proxy::wire::{Losses, SETTLING};
 use crate::support::wait_within;
 use crate::world::{Interruption, World};
@@ -29,6 +30,8 @@ pub enum Fault {
     Storm,
     /// The brokers have no room left, and most likely end.
     FullDisk,
+    /// An embedded log beside all this has no room left.
+    FullLog,
 }
 
 /// Each of them once takes half a minute.
@@ -46,7 +49,7 @@ pub const SHORT: [Fault; 10] = [
 ];
 
 /// What takes longer, or comes to nothing in a short run.
-const LONGER: [Fault; 4] = [Fault::LoseBridge, Fault::RefuseDeadLetters, Fault::Storm, Fault::FullDisk];
+const LONGER: [Fault; 5] = [Fault::LoseBridge, Fault::RefuseDeadLetters, Fault::Storm, Fault::FullDisk, Fault::FullLog];
 
 /// All of them.
 pub fn long() -> Vec<Fault> {
@@ -95,6 +98,7 @@ impl World {
             Fault::ComeAndGo => self.come_and_go(2_000),
             Fault::RefuseDeadLetters => self.refuse_dead_letters(),
             Fault::FullDisk => self.fill_the_disk(),
+            Fault::FullLog => full::play(self.chance.u64(..)),
             Fault::Storm => self.storm(),
         }
     }

@@ -7,6 +7,7 @@ mod checker;
 mod cluster;
 mod disk;
 mod faults;
+mod full;
 mod process;
 mod proxy;
 mod report;
@@ -107,6 +108,12 @@ fn three_bridges_are_thrice_as_fast_and_a_fourth_may_come_and_go() {
     let verdict = checker::check(&world.evidence());
     assert_eq!((verdict.violations, verdict.repeats), (vec![], 0), "nothing was interrupted: SEED={seed}");
     assert!(rates[1] > 1.5 * rates[0] && rates[2] > 2.0 * rates[0], "{rates:?}");
+}
+
+// promise: BRIDGE: an embedded log whose disk is full refuses pushes as a whole, keeps answers until it can write them, and says so
+#[test]
+fn an_embedded_log_whose_disk_is_full_loses_and_doubles_nothing() {
+    full::play(seed());
 }
 
 /// `SOAK_SECONDS` long; the report goes to `SOAK_REPORT`.

@@ -63,7 +63,7 @@ impl World {
     pub fn start(plan: &Plan) -> Option<World> {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("kafka");
-        let disk = plan.small_disk.then(|| Disk::mount(&data)).flatten();
+        let disk = plan.small_disk.then(|| Disk::mount(&data, "size=400m")).flatten();
         let cluster = Cluster::start(plan.brokers, &data, "")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let log = open(&cluster.direct(), "watcher");
