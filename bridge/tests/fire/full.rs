@@ -151,7 +151,7 @@ fn id(number: usize, n: usize) -> String {
 fn body(number: usize) -> String {
     let event = |n: usize| {
         let (id, key) = (id(number, n), (BATCH * number + n) % 16);
-        let data = if (BATCH * number + n) % 10 == 0 { REFUSE.to_owned() } else { "work ".repeat(200) };
+        let data = if (BATCH * number + n).is_multiple_of(10) { REFUSE.to_owned() } else { "work ".repeat(200) };
         format!(
             r#"{{"specversion":"1.0","id":"{id}","source":"/full","type":"in.thing.done","partitionkey":"k{key}","datacontenttype":"text/plain","data":"{data}"}}"#
         )
