@@ -125,7 +125,7 @@ impl Running<'_> {
     }
 
     fn push(&mut self, id: DeliveryId, records: Vec<NewRecord>, record: &Rc<Record>, content: Content) {
-        self.settling.push(Write { id, records, record: Rc::clone(record), content });
+        self.settling.push(Write::new(id, Rc::clone(record), records, content));
     }
 
     pub(super) fn count_settled(&self, record: &Record) {

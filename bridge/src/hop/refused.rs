@@ -1,10 +1,12 @@
 //! What the log did not take: it is done again without the records that it will never take. What a caller is told never stops a
 //! lane; what a reply or a dead letter holds does.
 
+use std::collections::BTreeMap;
+
 use super::Running;
 use super::settle::{Batch, Content, Write};
 use crate::dispatch::{Input, OnExhausted};
-use crate::log::{Error, Fault};
+use crate::log::{Error, Fault, Refused};
 use crate::metrics::add;
 
 impl Running<'_> {
@@ -21,6 +23,7 @@ impl Running<'_> {
                 }
                 None => self.settling.back_off(),
             },
+            Error::Partly(refused) => writes = self.without_refused(writes, refused),
             Error::Metadata(_) => self.step(Input::MetadataMax(metadata_len.saturating_sub(1) / 2)),
             Error::NotOurs(partition) => {
                 let slot = self.partitions.slot(partition);
@@ -34,6 +37,24 @@ impl Running<'_> {
         tracing::warn!(source = self.hop.source.name, %error, "the log did not take a commit");
         self.settling.put_back(writes);
         self.step(Input::NotCommitted(slots));
+    }
+
+    /// Everything else of the writes is in the log, and waits for its offset alone.
+    fn without_refused(&mut self, writes: Vec<Write>, refused: &[Refused]) -> Vec<Write> {
+        let mut first: BTreeMap<usize, (usize, String)> = BTreeMap::new();
+        for Refused { index, topic, reason, .. } in refused {
+            let Some((at, within)) = position(&writes, *index) else { continue };
+            first.entry(at).or_insert_with(|| (within, format!("topic {topic}: {reason}")));
+        }
+        let left = writes.into_iter().enumerate().filter_map(|(at, write)| match first.remove(&at) {
+            None => Some(write.into_written()),
+            // What is left of a reply are its events; what is left of anything else is to be written instead.
+            Some((within, reason)) if matches!(write.content, Content::Reply { .. }) => {
+                self.not_writable(write, within, reason).map(Write::into_written)
+            }
+            Some((within, reason)) => self.not_writable(write, within, reason),
+        });
+        left.collect()
     }
 
     /// What is left of writes without the record at `place`. Where the log refuses its whole topic, callers that wait there are
@@ -60,12 +81,12 @@ impl Running<'_> {
             Content::Reply { answers } if within >= write.records.len() - answers => {
                 self.tell_unanswered(&write.record, &reason);
                 write.records.truncate(write.records.len() - answers);
-                write.content = Content::Reply { answers: 0 };
-                return Some(write);
+                let events = std::mem::take(&mut write.records);
+                return Some(Write::new(write.id, write.record, events, Content::Reply { answers: 0 }));
             }
             Content::Failure { otherwise: Some(letter), .. } => {
                 self.tell_unanswered(&write.record, &reason);
-                return Some(Write { records: vec![letter], content: Content::DeadLetter, ..write });
+                return Some(Write::new(write.id, write.record, vec![letter], Content::DeadLetter));
             }
             Content::Failure { otherwise: None, reason: given_up }
                 if let Some(sender) = &self.hop.dead_letter_sender =>
@@ -77,7 +98,7 @@ impl Running<'_> {
             Content::Failure { otherwise: None, .. } if self.hop.source.delivery.on_exhausted == OnExhausted::Drop => {
                 self.tell_unanswered(&write.record, &reason);
                 self.tell_dropped(&write.record);
-                return Some(Write { records: Vec::new(), content: Content::Reply { answers: 0 }, ..write });
+                return Some(Write::new(write.id, write.record, Vec::new(), Content::Reply { answers: 0 }));
             }
             Content::Reply { .. } | Content::Failure { .. } | Content::DeadLetter => {}
         }
@@ -95,7 +116,7 @@ impl Write {
             Content::Failure { .. } => 0,
             Content::DeadLetter => return None,
         };
-        self.records.get(at).is_some_and(|record| record.topic == topic).then_some(at)
+        self.unwritten().get(at).is_some_and(|record| record.topic == topic).then_some(at)
     }
 }
 
@@ -103,7 +124,7 @@ impl Write {
 fn position(writes: &[Write], index: usize) -> Option<(usize, usize)> {
     let mut begin = 0;
     let at = writes.iter().position(|write| {
-        let end = begin + write.records.len();
+        let end = begin + write.unwritten().len();
         let found = index < end;
         begin = if found { begin } else { end };
         found
@@ -123,11 +144,22 @@ mod tests {
         let found: Vec<_> = (0..7).map(|index| position(&writes, index)).collect();
         let expected = [(0, 0), (0, 1), (1, 0), (2, 0), (2, 1), (2, 2)].map(Some);
         assert_eq!((&found[..6], found[6]), (&expected[..], None));
+        let writes = [write(0, 2).into_written(), write(1, 1)];
+        assert_eq!(
+            [position(&writes, 0), position(&writes, 1)],
+            [Some((1, 0)), None],
+            "what is written is no part of a call"
+        );
+        assert_eq!(writes[0].answer_to("t"), None, "and nobody takes it back");
     }
 
     #[test]
     fn what_callers_of_a_topic_are_told_is_found_in_a_write() {
-        let told = |content, topic| Write { content, ..write(0, 3) }.answer_to(topic);
+        let told = |content, topic| {
+            let mut write = write(0, 3);
+            write.content = content;
+            write.answer_to(topic)
+        };
         assert_eq!(told(Content::Reply { answers: 2 }, "t"), Some(1));
         assert_eq!(told(Content::Reply { answers: 2 }, "other"), None);
         assert_eq!(told(Content::Reply { answers: 0 }, "t"), None);

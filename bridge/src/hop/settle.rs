@@ -34,11 +34,25 @@ pub struct Write {
     pub records: Vec<NewRecord>,
     pub record: Rc<Record>,
     pub content: Content,
+    /// Of its records.
+    bytes: usize,
+    /// Its records are in the log, and only its offset is not.
+    written: bool,
 }
 
 impl Write {
-    fn size(&self) -> usize {
-        self.records.iter().map(NewRecord::size).sum()
+    pub fn new(id: DeliveryId, record: Rc<Record>, records: Vec<NewRecord>, content: Content) -> Self {
+        let bytes = records.iter().map(NewRecord::size).sum();
+        Write { id, records, record, content, bytes, written: false }
+    }
+
+    pub(super) fn into_written(self) -> Self {
+        Write { written: true, ..self }
+    }
+
+    /// The records that are not in the log yet.
+    pub(super) fn unwritten(&self) -> &[NewRecord] {
+        if self.written { &[] } else { &self.records }
     }
 }
 
@@ -78,7 +92,7 @@ pub(super) struct Batch {
 
 impl Settling {
     pub fn push(&mut self, write: Write) {
-        self.bytes += write.size();
+        self.bytes += write.bytes;
         self.waiting.push_back(write);
     }
 
@@ -132,18 +146,18 @@ impl Settling {
         let halved = self.failures.min(16);
         let fits = |write: &Write| {
             count += write.records.len();
-            bytes += write.size();
+            bytes += write.bytes;
             count <= BATCH_RECORDS_MAX >> halved && bytes <= BATCH_BYTES_MAX >> halved
         };
         let taken = self.waiting.iter().map(fits).take_while(|fits| *fits).count();
         let batch: Vec<Write> = self.waiting.drain(..taken.max(1).min(self.waiting.len())).collect();
-        self.bytes -= batch.iter().map(Write::size).sum::<usize>();
+        self.bytes -= batch.iter().map(|write| write.bytes).sum::<usize>();
         batch
     }
 
     pub(super) fn put_back(&mut self, writes: Vec<Write>) {
         for write in writes.into_iter().rev() {
-            self.bytes += write.size();
+            self.bytes += write.bytes;
             self.waiting.push_front(write);
         }
     }
@@ -241,9 +255,9 @@ impl Running<'_> {
     }
 }
 
-/// All records of some writes, in order.
+/// All records of some writes that are not in the log yet, in order.
 fn records<'a>(writes: impl Iterator<Item = &'a Write>) -> Vec<NewRecord> {
-    writes.flat_map(|write| write.records.iter().cloned()).collect()
+    writes.flat_map(|write| write.unwritten().iter().cloned()).collect()
 }
 
 #[cfg(test)]
@@ -261,7 +275,7 @@ pub(super) mod tests {
             timestamp_ms: None,
         };
         let (records, record) = (vec![new; records], Rc::new(record("t", 0, 0)));
-        Write { id: DeliveryId(id), records, record, content: Content::Reply { answers: 0 } }
+        Write::new(DeliveryId(id), record, records, Content::Reply { answers: 0 })
     }
 
     #[test]
@@ -284,9 +298,9 @@ pub(super) mod tests {
         let mut settling = Settling::default();
         for id in 0..8 {
             let mut write = write(id, 1);
-            write.records[0].topic.clear();
             write.records[0].value = Some(vec![0; BATCH_BYTES_MAX / 4].into());
-            settling.push(write);
+            let (records, content) = (write.records.clone(), Content::DeadLetter);
+            settling.push(Write::new(write.id, write.record, records, content));
         }
         assert!(settling.is_full(), "no more answers are looked at");
         assert_eq!(settling.take_batch().len(), 4);

@@ -182,7 +182,8 @@ impl Control {
     /// Writes records and commits offsets, all of it or nothing. Make a call after the answer to the one before: a commit
     /// covers everything before its offset, also what an earlier call failed to write.
     ///
-    /// After [`Error::Record`] nothing was written: the caller may settle the other records without that one.
+    /// After [`Error::Record`] nothing was written: the caller may settle the other records without that one. After
+    /// [`Error::Partly`] they are written, and need only their offsets.
     pub async fn settle(&self, records: Vec<NewRecord>, commits: Vec<Commit>) -> Result<(), Error> {
         match &self.0 {
             Member::Kafka(member) => member.settle(records, commits).await,

@@ -290,6 +290,10 @@ pub enum Error {
     /// The record at `index` of the call will never be taken. Nothing of the call was written.
     #[error("record {index} for topic {topic} will not be taken: {reason}")]
     Record { index: usize, topic: String, fault: Fault, reason: String },
+    /// Where there are no transactions: these records will never be taken, and all others of the call are written. Of its offsets
+    /// none is committed.
+    #[error("{} records will not be taken, and the others of the call are written: {}", .0.len(), reasons(.0))]
+    Partly(Vec<Refused>),
     /// The metadata of a commit is longer than the log takes. Nothing of the call was written.
     #[error("the offset's metadata is too long for the log: {0}")]
     Metadata(String),
@@ -308,6 +312,26 @@ pub enum Error {
     /// The log cannot be opened like this; it needs a person.
     #[error("{0}")]
     Config(String),
+}
+
+/// A record of a call that will never be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub index: usize,
+    pub topic: String,
+    pub fault: Fault,
+    pub reason: String,
+}
+
+impl From<Refused> for Error {
+    fn from(Refused { index, topic, fault, reason }: Refused) -> Self {
+        Error::Record { index, topic, fault, reason }
+    }
+}
+
+/// The first tells enough.
+fn reasons(refused: &[Refused]) -> String {
+    refused.first().map_or_else(String::new, |one| format!("topic {}: {}", one.topic, one.reason))
 }
 
 /// What is wrong with a record that will never be taken.

@@ -120,7 +120,7 @@ impl Writing {
         if self.committer.is_none() && calls.len() > 1 {
             let outcome = self.attempt(&calls);
             if !matches!(outcome, Err(Error::Record { .. })) {
-                return calls.into_iter().for_each(|call| tell(call, outcome.clone()));
+                return tell_each(calls, &outcome);
             }
         }
         for call in calls {
@@ -129,7 +129,10 @@ impl Writing {
                 // Without offsets nobody's work is taken over: another process has the same name, or had.
                 outcome = self.attempt(std::slice::from_ref(&call));
             }
-            tell(call, outcome);
+            match self.committer {
+                Some(_) => tell(call, outcome),
+                None => tell_each(vec![call], &outcome),
+            }
         }
     }
 
@@ -193,7 +196,8 @@ impl Writing {
         if self.is_plain() {
             let written = plain::write(producer, self.committer.as_ref(), records, commits);
             // What it still holds must not arrive after it was written again.
-            self.producer = self.producer.take().filter(|_| written.is_ok());
+            let has_ended = matches!(written, Ok(()) | Err(Error::Partly(_)));
+            self.producer = self.producer.take().filter(|_| has_ended);
             return written;
         }
         match transaction::write(producer, self.committer.as_ref(), records, commits, pace) {
@@ -362,6 +366,16 @@ impl Writing {
             return Ok(Ok(count));
         };
         fault(code).map(|fault| Err((fault, code.to_string()))).ok_or_else(|| error(code, &code.to_string()))
+    }
+}
+
+/// Tells those who appended together, each for its own records.
+fn tell_each(calls: Vec<Call>, outcome: &Result<(), Error>) {
+    let mut begin = 0;
+    for call in calls {
+        let own = begin..begin + call.records.len();
+        begin = own.end;
+        tell(call, plain::outcome_of(own, outcome));
     }
 }
 
