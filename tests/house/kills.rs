@@ -170,14 +170,19 @@ async fn once_on_topics(house: &House, bills: &[Bill]) {
 // promise: DOMAIN: one message per event, recipient and template
 // promise: DOMAIN: no e-mail address but in the event of registration
 #[tokio::test(flavor = "multi_thread")]
-async fn every_fact_takes_effect_once_when_bridge_or_host_are_killed() {
-    survives("every_fact_takes_effect_once_when_bridge_or_host_are_killed", Database::Sqlite, Log::Embedded).await;
+async fn every_fact_takes_effect_once_when_killed_on_sqlite_and_the_embedded_log() {
+    survives(
+        "every_fact_takes_effect_once_when_killed_on_sqlite_and_the_embedded_log",
+        Database::Sqlite,
+        Log::Embedded,
+    )
+    .await;
 }
 
 // promise: BRIDGE: nothing is lost and nothing takes effect twice when bridge or host are killed
 // promise: BRIDGE: nothing is lost when the bridge is killed, and the next delivery comes in seconds
 #[tokio::test(flavor = "multi_thread")]
-async fn every_fact_takes_effect_once_on_postgresql_and_kafka_when_bridge_or_host_are_killed() {
-    let test = "every_fact_takes_effect_once_on_postgresql_and_kafka_when_bridge_or_host_are_killed";
+async fn every_fact_takes_effect_once_when_killed_on_postgresql_and_kafka() {
+    let test = "every_fact_takes_effect_once_when_killed_on_postgresql_and_kafka";
     survives(test, Database::Postgres, Log::Kafka).await;
 }

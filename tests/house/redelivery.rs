@@ -39,8 +39,8 @@ async fn replied_alike(name: &str, database: Database) {
 
 // promise: DOMAIN: a redelivered event gets the same reply
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redelivered_event_gets_the_same_reply() {
-    replied_alike("a_redelivered_event_gets_the_same_reply", Database::Sqlite).await;
+async fn a_redelivered_event_gets_the_same_reply_on_sqlite() {
+    replied_alike("a_redelivered_event_gets_the_same_reply_on_sqlite", Database::Sqlite).await;
 }
 
 // promise: DOMAIN: a redelivered event gets the same reply
@@ -87,8 +87,8 @@ fn migrations_told(house: &House) -> (usize, usize) {
 
 // promise: DOMAIN: migrations are applied once when many instances start
 #[tokio::test(flavor = "multi_thread")]
-async fn twenty_instances_at_once_make_the_tables_once() {
-    migrated_by_many("twenty_instances_at_once_make_the_tables_once", Database::Sqlite).await;
+async fn twenty_instances_at_once_make_the_tables_once_on_sqlite() {
+    migrated_by_many("twenty_instances_at_once_make_the_tables_once_on_sqlite", Database::Sqlite).await;
 }
 
 // promise: DOMAIN: migrations are applied once when many instances start

@@ -44,10 +44,10 @@ fn every_statement_can_be_prepared_on_sqlite() {
 
 // promise: DOMAIN: every statement runs on both databases
 #[tokio::test(flavor = "multi_thread")]
-async fn every_statement_can_be_prepared_on_postgres() {
+async fn every_statement_can_be_prepared_on_postgresql() {
     let server = match outside::postgres() {
         Ok(server) => server,
-        Err(lacks) => return skip("every_statement_can_be_prepared_on_postgres", &lacks),
+        Err(lacks) => return skip("every_statement_can_be_prepared_on_postgresql", &lacks),
     };
     let urls = outside::databases(&server, &till::random::run_name()).await.expect("databases can be made");
     for (function, url) in urls {
