@@ -3,6 +3,7 @@
 mod kafkajs;
 mod latency;
 mod memory;
+mod resting;
 mod starting;
 mod throughput;
 
@@ -34,7 +35,8 @@ pub async fn measure(report: &mut Report) -> Result<()> {
     kafkajs::measure(report, &kafka, per_cpu_second).await?;
     starting::measure(report, &kafka).await?;
     latency::measure(report, &kafka).await?;
-    memory::measure(report, &kafka).await
+    memory::measure(report, &kafka).await?;
+    resting::measure(report, &kafka).await
 }
 
 /// The trivial sink in a process of its own.

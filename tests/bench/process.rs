@@ -61,7 +61,7 @@ impl Measured {
         Ok(TICK * ticks)
     }
 
-    /// Nanoseconds that the process's main thread spent on a CPU: finer than [`Measured::cpu`], and of one thread.
+    /// Time that the process's threads spent on a CPU so far: finer than [`Measured::cpu`], without threads that have ended.
     pub fn scheduled(&self) -> Result<Duration> {
         let mut nanos = 0;
         for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
