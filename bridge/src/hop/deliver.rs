@@ -1,6 +1,7 @@
 //! From a record to its call, and from the call's outcome to what the machine hears and what is to be written.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::Running;
 use super::calls::Landed;
@@ -125,6 +126,7 @@ impl Running<'_> {
     }
 
     fn push(&mut self, id: DeliveryId, records: Vec<NewRecord>, record: &Rc<Record>, content: Content) {
+        let records = records.into_iter().map(Arc::new).collect();
         self.settling.push(Write::new(id, Rc::clone(record), records, content));
     }
 

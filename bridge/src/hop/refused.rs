@@ -86,7 +86,7 @@ impl Running<'_> {
             }
             Content::Failure { otherwise: Some(letter), .. } => {
                 self.tell_unanswered(&write.record, &reason);
-                return Some(Write::new(write.id, write.record, vec![letter], Content::DeadLetter));
+                return Some(Write::new(write.id, write.record, vec![letter.into()], Content::DeadLetter));
             }
             Content::Failure { otherwise: None, reason: given_up }
                 if let Some(sender) = &self.hop.dead_letter_sender =>

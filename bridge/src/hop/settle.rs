@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -31,7 +32,7 @@ const LAST_CALL_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Write {
     pub id: DeliveryId,
-    pub records: Vec<NewRecord>,
+    pub records: Vec<Arc<NewRecord>>,
     pub record: Rc<Record>,
     pub content: Content,
     /// Of its records.
@@ -41,8 +42,8 @@ pub struct Write {
 }
 
 impl Write {
-    pub fn new(id: DeliveryId, record: Rc<Record>, records: Vec<NewRecord>, content: Content) -> Self {
-        let bytes = records.iter().map(NewRecord::size).sum();
+    pub fn new(id: DeliveryId, record: Rc<Record>, records: Vec<Arc<NewRecord>>, content: Content) -> Self {
+        let bytes = records.iter().map(|record| record.size()).sum();
         Write { id, records, record, content, bytes, written: false }
     }
 
@@ -51,7 +52,7 @@ impl Write {
     }
 
     /// The records that are not in the log yet.
-    pub(super) fn unwritten(&self) -> &[NewRecord] {
+    pub(super) fn unwritten(&self) -> &[Arc<NewRecord>] {
         if self.written { &[] } else { &self.records }
     }
 }
@@ -256,7 +257,7 @@ impl Running<'_> {
 }
 
 /// All records of some writes that are not in the log yet, in order.
-fn records<'a>(writes: impl Iterator<Item = &'a Write>) -> Vec<NewRecord> {
+fn records<'a>(writes: impl Iterator<Item = &'a Write>) -> Vec<Arc<NewRecord>> {
     writes.flat_map(|write| write.unwritten().iter().cloned()).collect()
 }
 
@@ -266,16 +267,14 @@ pub(super) mod tests {
     use crate::testing::record;
 
     pub fn write(id: u64, records: usize) -> Write {
-        let new = NewRecord {
-            topic: "t".into(),
-            partition: None,
-            key: None,
-            headers: vec![],
-            value: None,
-            timestamp_ms: None,
-        };
-        let (records, record) = (vec![new; records], Rc::new(record("t", 0, 0)));
+        let records = (0..records).map(|_| Arc::new(empty("t"))).collect();
+        let record = Rc::new(record("t", 0, 0));
         Write::new(DeliveryId(id), record, records, Content::Reply { answers: 0 })
+    }
+
+    fn empty(topic: &str) -> NewRecord {
+        let (partition, key, headers, value, timestamp_ms) = (None, None, vec![], None, None);
+        NewRecord { topic: topic.into(), partition, key, headers, value, timestamp_ms }
     }
 
     #[test]
@@ -297,10 +296,10 @@ pub(super) mod tests {
     fn a_batch_is_bounded_by_bytes_and_smaller_after_a_failure() {
         let mut settling = Settling::default();
         for id in 0..8 {
-            let mut write = write(id, 1);
-            write.records[0].value = Some(vec![0; BATCH_BYTES_MAX / 4].into());
-            let (records, content) = (write.records.clone(), Content::DeadLetter);
-            settling.push(Write::new(write.id, write.record, records, content));
+            let (id, record) = (DeliveryId(id), Rc::new(record("t", 0, 0)));
+            let value = Some(vec![0; BATCH_BYTES_MAX / 4].into());
+            let large = Arc::new(NewRecord { value, ..empty("") });
+            settling.push(Write::new(id, record, vec![large], Content::DeadLetter));
         }
         assert!(settling.is_full(), "no more answers are looked at");
         assert_eq!(settling.take_batch().len(), 4);

@@ -184,7 +184,7 @@ impl Control {
     ///
     /// After [`Error::Record`] nothing was written: the caller may settle the other records without that one. After
     /// [`Error::Partly`] they are written, and need only their offsets.
-    pub async fn settle(&self, records: Vec<NewRecord>, commits: Vec<Commit>) -> Result<(), Error> {
+    pub async fn settle(&self, records: Vec<Arc<NewRecord>>, commits: Vec<Commit>) -> Result<(), Error> {
         match &self.0 {
             Member::Kafka(member) => member.settle(records, commits).await,
             Member::Embedded(member) => member.settle(records, commits).await,

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use bridge::log::{Alarm, Error, Fault, Happening, Initial, NewRecord, Partition, Span, Stretch};
-use world::{Member, World, commit, create, group, record, topic, unique, value};
+use world::{Member, World, commit, create, group, record, reply, topic, unique, value};
 
 #[tokio::test]
 async fn records_come_in_offset_order_and_as_they_were_written() {
@@ -76,20 +76,20 @@ async fn a_settlement_is_all_or_nothing() {
         member.records(1).await;
 
         let huge = "x".repeat(2 << 20);
-        let replies = vec![record(&output, "k", "first"), record(&output, "k", &huge)];
+        let replies = vec![reply(&output, "k", "first"), reply(&output, "k", &huge)];
         let refused = member.control.settle(replies, vec![commit(&partition, 1, "")]).await;
         assert!(matches!(refused, Err(Error::Record { index: 1, fault: Fault::TooLarge, .. })), "{refused:?}");
-        let unknown = vec![record(&output, "k", "second"), record(&unique("absent"), "k", "")];
+        let unknown = vec![reply(&output, "k", "second"), reply(&unique("absent"), "k", "")];
         let refused = member.control.settle(unknown, vec![commit(&partition, 1, "")]).await;
         assert!(matches!(refused, Err(Error::Record { index: 1, fault: Fault::UnknownTopic, .. })), "{refused:?}");
         for name in ["", "a b", "a\0b", "t/0"] {
-            let refused = member.control.settle(vec![record(name, "k", "")], vec![commit(&partition, 1, "")]).await;
+            let refused = member.control.settle(vec![reply(name, "k", "")], vec![commit(&partition, 1, "")]).await;
             assert!(matches!(refused, Err(Error::Record { fault: Fault::UnknownTopic, .. })), "{name}: {refused:?}");
         }
         assert_eq!(log.committed(&group.group, vec![partition.clone()]).await, Ok(vec![]));
 
         let kept = commit(&partition, 1, "all of it");
-        member.control.settle(vec![record(&output, "k", "third")], vec![kept.clone()]).await.unwrap();
+        member.control.settle(vec![reply(&output, "k", "third")], vec![kept.clone()]).await.unwrap();
         assert_eq!(log.committed(&group.group, vec![partition]).await, Ok(vec![kept]));
         let written = log.read(Partition::new(output.as_str(), 0), 0, 10).await.unwrap();
         assert_eq!(written.iter().map(value).collect::<Vec<_>>(), ["third"], "on {}", world.name());
@@ -147,8 +147,8 @@ async fn metadata_comes_back_with_the_position() {
         first.control.settle(vec![], vec![commit(&partition, 1, &text)]).await.unwrap();
         let refused = first.control.settle(vec![], vec![commit(&partition, 2, &"m".repeat(5_000))]).await;
         assert!(matches!(refused, Err(Error::Metadata(_))), "{refused:?}");
-        let reply = vec![record(&topic, "k", "3")];
-        first.control.settle(reply, vec![commit(&partition, 1, &text)]).await.unwrap();
+        let third = vec![reply(&topic, "k", "3")];
+        first.control.settle(third, vec![commit(&partition, 1, &text)]).await.unwrap();
         first.leave().await;
         let mut second = Member::join(&log, &group);
         let begin = second.assigned().await;

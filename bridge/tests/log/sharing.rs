@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bridge::log::{Alarm, Error, Fault, Happening, Initial, Log, NewRecord, Partition};
 
-use crate::world::{Broker, DEADLINE, Member, World, commit, create, group, record, topic, unique, value};
+use crate::world::{Broker, DEADLINE, Member, World, commit, create, group, record, reply, topic, unique, value};
 
 // promise: BRIDGE: on a revocation what is settled is committed and the rest is left
 #[tokio::test]
@@ -188,10 +188,10 @@ async fn records_of_an_aborted_settlement_are_never_read() {
     let partition = Partition::new(input.as_str(), 0);
     let mut member = Member::join(&log, &group(&[&input], Initial::Earliest));
     member.assigned().await;
-    let aborted = vec![record(&output, "k", "aborted"), record(&output, "k", &"x".repeat(2 << 20))];
+    let aborted = vec![reply(&output, "k", "aborted"), reply(&output, "k", &"x".repeat(2 << 20))];
     let refused = member.control.settle(aborted, vec![commit(&partition, 0, "")]).await;
     assert!(matches!(refused, Err(Error::Record { index: 1, .. })), "{refused:?}");
-    member.control.settle(vec![record(&output, "k", "kept")], vec![commit(&partition, 0, "")]).await.unwrap();
+    member.control.settle(vec![reply(&output, "k", "kept")], vec![commit(&partition, 0, "")]).await.unwrap();
 
     let out = Partition::new(output.as_str(), 0);
     let mut reader = Member::join(&log, &group(&[&output], Initial::Earliest));
@@ -214,7 +214,7 @@ async fn a_predecessor_that_is_still_there_is_fenced() {
     let mut second = Member::join(&log, &group);
     second.assigned().await;
     second.control.settle(vec![], vec![commit(&partition, 0, "second")]).await.unwrap();
-    let zombie = first.control.settle(vec![record(&topic, "k", "zombie")], vec![commit(&partition, 0, "zombie")]).await;
+    let zombie = first.control.settle(vec![reply(&topic, "k", "zombie")], vec![commit(&partition, 0, "zombie")]).await;
     assert!(zombie.is_err(), "a predecessor wrote: {zombie:?}");
     let kept = log.committed(&group.group, vec![partition.clone()]).await.unwrap();
     assert_eq!(kept, vec![commit(&partition, 0, "second")]);
@@ -269,7 +269,7 @@ async fn a_broker_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
     }
     for read in member.records(20).await {
         let settle = || {
-            let reply = record(&output, "k", &value(&read));
+            let reply = reply(&output, "k", &value(&read));
             member.control.settle(vec![reply], vec![commit(&partition, read.offset + 1, &value(&read))])
         };
         if value(&read) == "10" {

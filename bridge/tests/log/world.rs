@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bridge::log::{
@@ -76,6 +76,11 @@ pub async fn topic(log: &Log, partitions: i32) -> String {
 pub async fn create(log: &Log, name: &str, partitions: i32) {
     let topic = NewTopic { name: name.to_owned(), partitions, replication: 1, retention: None };
     assert_eq!(log.create_topics(vec![topic]).await, Ok(vec![name.to_owned()]));
+}
+
+/// The reply of a settlement.
+pub fn reply(topic: &str, key: &str, value: &str) -> Arc<NewRecord> {
+    record(topic, key, value).into()
 }
 
 pub fn record(topic: &str, key: &str, value: &str) -> NewRecord {

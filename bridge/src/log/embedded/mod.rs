@@ -7,6 +7,7 @@ mod retention;
 mod sql;
 mod writer;
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{File, TryLockError};
 use std::io::{Read as _, Write as _};
@@ -208,7 +209,7 @@ impl Member {
         self.queue.nudge();
     }
 
-    pub(super) async fn settle(&self, records: Vec<NewRecord>, commits: Vec<Commit>) -> Result<(), Error> {
+    pub(super) async fn settle(&self, records: Vec<Arc<NewRecord>>, commits: Vec<Commit>) -> Result<(), Error> {
         if self.left.load(Ordering::Acquire) {
             return Err(Error::Closed);
         }
@@ -254,14 +255,14 @@ impl Members {
     }
 }
 
-fn append_all(file: &Connection, records: &[NewRecord], turn: usize) -> Result<(), Error> {
+fn append_all(file: &Connection, records: &[impl Borrow<NewRecord>], turn: usize) -> Result<(), Error> {
     let now_ms = writer::now_ms();
     let mut each = records.iter().enumerate();
-    each.try_for_each(|(index, record)| sql::append(file, index, record, turn.wrapping_add(index), now_ms))
+    each.try_for_each(|(index, record)| sql::append(file, index, record.borrow(), turn.wrapping_add(index), now_ms))
 }
 
-fn topics_of(records: &[NewRecord]) -> Vec<String> {
-    let topics: HashSet<&String> = records.iter().map(|record| &record.topic).collect();
+fn topics_of(records: &[impl Borrow<NewRecord>]) -> Vec<String> {
+    let topics: HashSet<&String> = records.iter().map(|record| &record.borrow().topic).collect();
     topics.into_iter().cloned().collect()
 }
 

@@ -105,7 +105,7 @@ impl Cluster {
     }
 
     pub(super) async fn append(&self, records: Vec<NewRecord>) -> Result<(), Error> {
-        self.appender()?.write(records, Vec::new()).await
+        self.appender()?.write(records.into_iter().map(Arc::new).collect(), Vec::new()).await
     }
 
     fn appender(&self) -> Result<Writer, Error> {
@@ -184,7 +184,7 @@ impl Member {
         }
     }
 
-    pub(super) async fn settle(&self, records: Vec<NewRecord>, commits: Vec<Commit>) -> Result<(), Error> {
+    pub(super) async fn settle(&self, records: Vec<Arc<NewRecord>>, commits: Vec<Commit>) -> Result<(), Error> {
         if self.gone.load(Ordering::Acquire) {
             return Err(Error::Closed);
         }

@@ -35,7 +35,7 @@ const TOPIC_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// Records and offsets to be written, and who waits for it.
 struct Call {
-    records: Vec<NewRecord>,
+    records: Vec<Arc<NewRecord>>,
     commits: Vec<Commit>,
     answer: oneshot::Sender<Result<(), Error>>,
 }
@@ -88,7 +88,7 @@ impl Writer {
         self.plain.load(Ordering::Acquire)
     }
 
-    pub(super) async fn write(&self, records: Vec<NewRecord>, commits: Vec<Commit>) -> Result<(), Error> {
+    pub(super) async fn write(&self, records: Vec<Arc<NewRecord>>, commits: Vec<Commit>) -> Result<(), Error> {
         let (answer, answered) = oneshot::channel();
         self.calls.send(Call { records, commits, answer }).await.map_err(|_| Error::Closed)?;
         answered.await.map_err(|_| Error::Closed)?
@@ -137,7 +137,7 @@ impl Writing {
     }
 
     fn attempt(&mut self, calls: &[Call]) -> Result<(), Error> {
-        let records: Vec<&NewRecord> = calls.iter().flat_map(|call| &call.records).collect();
+        let records: Vec<&NewRecord> = calls.iter().flat_map(|call| &call.records).map(Arc::as_ref).collect();
         let commits: BTreeMap<&Partition, &Commit> =
             calls.iter().flat_map(|call| &call.commits).map(|commit| (&commit.partition, commit)).collect();
         self.renew()?;
