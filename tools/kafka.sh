@@ -16,6 +16,7 @@
 # makes them, with client.crt and client.key for CN=till.
 #
 # Environment: TILL_TOOLS_DIR (jars; .till/tools/kafka), KAFKA_DATA_DIR (data and logs; .till/kafka), KAFKA_HEAP (256m),
+# KAFKA_JVM (all options of the Java machine, instead of those for a small broker that starts at once),
 # KAFKA_OWNER (a process id: when that process has ended, the brokers are wiped), KAFKA_PROPERTIES (more lines for
 # server.properties), KAFKA_PROXIES (ports, one a broker, of proxies that stand before its second listener at PORT+5: clients
 # that begin there stay there).
@@ -28,8 +29,10 @@ libs=$tools/$version
 what=${1:?start, stop, wipe, kill, status or fetch}
 port=${2:-19092}
 run=${KAFKA_DATA_DIR:-$root/.till/kafka}/$port
-java=(java -Xms64m -Xmx"${KAFKA_HEAP:-256m}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData
-  -Djava.awt.headless=true "-Dlog4j2.configurationFile=file:$run/log4j2.properties" -cp "$libs/*")
+# Small and quick to start; a benchmark says how Kafka runs elsewhere.
+jvm=${KAFKA_JVM:-"-Xms64m -Xmx${KAFKA_HEAP:-256m} -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:-UsePerfData"}
+# shellcheck disable=SC2206 # options are words
+java=(java $jvm -Djava.awt.headless=true "-Dlog4j2.configurationFile=file:$run/log4j2.properties" -cp "$libs/*")
 
 password=${KAFKA_PASSWORD:-till-secret}
 tls=$run/tls

@@ -70,15 +70,13 @@ pub fn traceparent(event: &Event) -> String {
 
 /// A trace of its own, the same for every attempt.
 fn begun_trace(event: &Event) -> String {
-    let (first, last) = (hash(1, event), hash(2, event));
-    format!("00-{first:016x}{last:016x}-{last:016x}-01")
-}
-
-/// Never zero, which is no id. Another build of the bridge may hash differently: then a retry begins a trace of its own.
-fn hash(number: u8, event: &Event) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (number, &event.source, &event.id).hash(&mut hasher);
-    hasher.finish().max(1)
+    (&event.source, &event.id).hash(&mut hasher);
+    let first = hasher.finish();
+    first.hash(&mut hasher);
+    // Never zero, which is no id. Another build of the bridge may hash differently: then a retry begins a trace of its own.
+    let last = hasher.finish().max(1);
+    format!("00-{first:016x}{last:016x}-{last:016x}-01")
 }
 
 fn wrapped(source: &Source, record: &Record) -> Event {

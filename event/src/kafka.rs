@@ -44,7 +44,7 @@ fn decode_binary(headers: &[Header], content_type: Option<&str>, value: Option<B
 pub fn encode(event: &Event) -> (Vec<Header>, Option<Bytes>) {
     let mut headers: Vec<Header> = event
         .attributes()
-        .map(|(name, value)| (format!("{PREFIX}{name}"), Some(Bytes::copy_from_slice(value.as_bytes()))))
+        .map(|(name, value)| ([PREFIX, name].concat(), Some(Bytes::copy_from_slice(value.as_bytes()))))
         .collect();
     if let Some(kind) = &event.datacontenttype {
         headers.push(("content-type".into(), Some(Bytes::copy_from_slice(kind.as_bytes()))));

@@ -31,8 +31,8 @@ pub async fn measure(report: &mut Report) -> Result<()> {
             return Ok(());
         }
     };
-    let per_cpu_second = throughput::measure(report, &kafka).await?;
-    kafkajs::measure(report, &kafka, per_cpu_second).await?;
+    throughput::measure(report, &kafka).await?;
+    kafkajs::measure(report, &kafka).await?;
     starting::measure(report, &kafka).await?;
     latency::measure(report, &kafka).await?;
     memory::measure(report, &kafka).await?;
@@ -67,7 +67,7 @@ impl Sink {
     /// What a client that knows nothing of Kafka reaches.
     fn plain_load(&self, path: &str) -> Result<f64> {
         let mut command = Command::new(std::env::current_exe()?);
-        let output = command.args(["load", &self.url(path), &CONNECTIONS.to_string(), "5"]).output()?;
+        let output = command.args(["load", &self.url(path), &CONNECTIONS.to_string(), "3"]).output()?;
         ensure!(output.status.success(), "the load generator: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8(output.stdout)?.trim().parse()?)
     }
@@ -81,6 +81,7 @@ struct Bridge {
 }
 
 /// What the sources of a bridge have in common.
+#[derive(Clone, Copy)]
 struct Sources<'a> {
     topics: &'a [&'a str],
     /// The group of a topic is called `TOPIC-GROUP`.

@@ -11,6 +11,10 @@ use crate::process::free_pair;
 /// The broker's partitions of every topic.
 pub const PARTITIONS: i32 = 6;
 
+/// As Kafka's own scripts start a broker. That of tests is started to be small, with the lesser compiler.
+const JVM: &str = "-Xms1g -Xmx1g -XX:+UseG1GC -XX:MaxGCPauseMillis=20 -XX:InitiatingHeapOccupancyPercent=35 \
+                   -XX:+ExplicitGCInvokesConcurrent";
+
 /// A broker of the benchmark's own, wiped at the end.
 pub struct Kafka {
     port: u16,
@@ -26,7 +30,8 @@ impl Kafka {
 
     fn tool(&self, what: &str) -> Result<()> {
         let mut command = Command::new("tools/kafka.sh");
-        let output = command.args([what, &self.port.to_string()]).env("KAFKA_DATA_DIR", self.folder.path()).output()?;
+        command.args([what, &self.port.to_string()]).env("KAFKA_DATA_DIR", self.folder.path()).env("KAFKA_JVM", JVM);
+        let output = command.output()?;
         ensure!(output.status.success(), "tools/kafka.sh {what}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }

@@ -1,9 +1,9 @@
 // A KafkaJS consumer that posts each record to a sink, with kept connections and as many calls at a time as the bridge makes.
-//   node kafkajs.mjs PACKAGES BROKER TOPIC SINK CALLS
+//   node kafkajs.mjs PACKAGES BROKER TOPIC GROUP SINK CALLS
 import http from 'node:http';
 import { createRequire } from 'node:module';
 
-const [packages, broker, topic, sink, calls] = process.argv.slice(2);
+const [packages, broker, topic, group, sink, calls] = process.argv.slice(2);
 const { Kafka, logLevel } = createRequire(`${packages}/`)('kafkajs');
 
 const agent = new http.Agent({ keepAlive: true, maxSockets: Number(calls) });
@@ -25,7 +25,7 @@ const post = (message, partition) =>
     request.end(message.value);
   });
 
-const consumer = new Kafka({ brokers: [broker], logLevel: logLevel.ERROR }).consumer({ groupId: `${topic}-group` });
+const consumer = new Kafka({ brokers: [broker], logLevel: logLevel.ERROR }).consumer({ groupId: group });
 await consumer.connect();
 await consumer.subscribe({ topic, fromBeginning: true });
 await consumer.run({

@@ -37,6 +37,13 @@ impl Aim {
     }
 }
 
+/// The middle one of some values, whose order does not matter; NaN of none.
+pub fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 /// Figures in the order in which they were measured.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {

@@ -5,17 +5,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 
-use super::{CONNECTIONS, Sink};
+use super::throughput::{self, RECORDS, Run, TOPIC};
+use super::{CONNECTIONS, Sink, Sources};
 use crate::kafka::Kafka;
 use crate::process::Measured;
-use crate::report::{Aim, Report};
+use crate::report::{Aim, Report, median};
 
-const RECORDS: u64 = 60_000;
-const TOPIC: &str = "kafkajs";
+/// By turns, because the machine under them may be another one from minute to minute.
+const ROUNDS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// `bridge` is how many records a second of the bridge's CPU moves.
-pub async fn measure(report: &mut Report, kafka: &Kafka, bridge: f64) -> Result<()> {
+/// Both read the same topic from its beginning, from their own start to the last record.
+pub async fn measure(report: &mut Report, kafka: &Kafka) -> Result<()> {
     let packages = match packages() {
         Ok(packages) => packages,
         Err(why) => {
@@ -24,20 +25,31 @@ pub async fn measure(report: &mut Report, kafka: &Kafka, bridge: f64) -> Result<
         }
     };
     let sink = Sink::start().await?;
-    kafka.fill(TOPIC, RECORDS).await?;
-    let mut command = Command::new("node");
-    command.arg(std::fs::canonicalize("tests/bench/kafkajs.mjs")?).current_dir(&packages);
-    command.args([&packages, &kafka.address(), TOPIC, &sink.url(""), &CONNECTIONS.to_string()]);
-    let begun = Instant::now();
-    let mut process = Measured::start("kafkajs", &mut command)?;
-    process.wait_until("KafkaJS' last record", PATIENCE, async || sink.count().await >= RECORDS).await?;
-    let rate = RECORDS as f64 / begun.elapsed().as_secs_f64();
-    let per_cpu_second = RECORDS as f64 / process.cpu()?.as_secs_f64();
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let (group, url) = (format!("beside-{round}"), sink.url(""));
+        let sources = Sources { group: &group, ..Sources::of(&[TOPIC], &url) };
+        ours.push(throughput::run(kafka, &sink, &sources).await?);
+        theirs.push(run(kafka, &sink, &packages, &format!("kafkajs-{round}")).await?);
+    }
+    let rate = median(theirs.iter().map(|run| run.records_per_second));
     report.add("KafkaJS consumer: records into the same sink", rate, "records/s", None);
-    report.add("KafkaJS consumer: CPU per record", 1_000_000.0 / per_cpu_second, "µs", None);
-    let ratio = bridge / per_cpu_second;
+    let cpu = median(theirs.iter().map(|run| run.cpu_us_per_record));
+    report.add("KafkaJS consumer: CPU per record", cpu, "µs", None);
+    let ratios = ours.iter().zip(&theirs).map(|(ours, theirs)| theirs.cpu_us_per_record / ours.cpu_us_per_record);
+    let ratio = median(ratios);
     report.add("bridge, key: rate per CPU second against KafkaJS", ratio, "times", Some(Aim::AtLeast(5.0)));
     Ok(())
+}
+
+async fn run(kafka: &Kafka, sink: &Sink, packages: &str, group: &str) -> Result<Run> {
+    let mut command = Command::new("node");
+    command.arg(std::fs::canonicalize("tests/bench/kafkajs.mjs")?).current_dir(packages);
+    command.args([packages, &kafka.address(), TOPIC, group, &sink.url(""), &CONNECTIONS.to_string()]);
+    let (before, begun) = (sink.count().await, Instant::now());
+    let mut process = Measured::start("kafkajs", &mut command)?;
+    process.wait_until("KafkaJS' last record", PATIENCE, async || sink.count().await >= before + RECORDS).await?;
+    Run::of(begun.elapsed(), &process)
 }
 
 /// The folder with KafkaJS in it.
