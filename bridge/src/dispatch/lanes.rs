@@ -42,6 +42,11 @@ impl Load {
         Load { records: self.records - other.records, bytes: self.bytes - other.bytes }
     }
 
+    pub fn saturating_less(self, other: Load) -> Load {
+        let (records, bytes) = (self.records.saturating_sub(other.records), self.bytes.saturating_sub(other.bytes));
+        Load { records, bytes }
+    }
+
     pub fn part(self, parts: usize) -> Load {
         Load { records: self.records / parts, bytes: self.bytes / parts }
     }

@@ -26,6 +26,8 @@ pub struct Machine<R> {
     next_id: u64,
     in_flight: usize,
     bytes: usize,
+    /// What of it waits for the log alone.
+    writing: Load,
     /// No records are taken because memory is full.
     full: bool,
     draining: bool,
@@ -65,6 +67,7 @@ impl<R: Clone> Machine<R> {
             next_id: 0,
             in_flight: 0,
             bytes: 0,
+            writing: Load::default(),
             full: false,
             draining: false,
         }
@@ -275,6 +278,7 @@ impl<R: Clone> Machine<R> {
     fn begin_writing(&mut self, id: DeliveryId) {
         let Some(delivery) = self.deliveries.get_mut(&id) else { return };
         delivery.phase = Phase::Writing;
+        self.writing = self.writing.plus(Load { records: 1, bytes: delivery.bytes });
         if let Some(partition) = self.partitions.get_mut(&delivery.slot) {
             partition.writing += 1;
         }
@@ -305,6 +309,7 @@ impl<R: Clone> Machine<R> {
     fn end_writing(&mut self, id: DeliveryId) -> Option<(Slot, i64)> {
         let delivery = self.deliveries.get_mut(&id).filter(|delivery| delivery.phase == Phase::Writing)?;
         delivery.phase = Phase::Waiting;
+        self.writing = self.writing.less(Load { records: 1, bytes: delivery.bytes });
         if let Some(partition) = self.partitions.get_mut(&delivery.slot) {
             partition.writing -= 1;
         }
@@ -330,10 +335,14 @@ impl<R: Clone> Machine<R> {
         for id in self.lanes.forget(slot, is_gone) {
             let Some(delivery) = self.deliveries.remove(&id) else { continue };
             self.bytes -= delivery.bytes;
-            if delivery.phase == Phase::InFlight {
-                self.in_flight -= 1;
-                self.gate.cancelled(id);
-                actions.push(Action::Cancel { id });
+            match delivery.phase {
+                Phase::InFlight => {
+                    self.in_flight -= 1;
+                    self.gate.cancelled(id);
+                    actions.push(Action::Cancel { id });
+                }
+                Phase::Writing => self.writing = self.writing.less(Load { records: 1, bytes: delivery.bytes }),
+                Phase::Waiting => {}
             }
         }
     }
@@ -358,11 +367,13 @@ impl<R: Clone> Machine<R> {
 
     /// Half of the memory is for what moves: it is full until half of that is free. The other half is for what is stuck, shared by
     /// the partitions: one that has its share is paused, so that it stops none of the others. A partition is never paused
-    /// because records come faster than the sink takes them: a log forgets what it has fetched of a paused partition.
+    /// because records come faster than the sink takes them: a log forgets what it has fetched of a paused partition. What has
+    /// its answer and waits for the log may take what is left of either half, so that the sink has work meanwhile.
     fn balance(&mut self, actions: &mut Vec<Action<R>>) {
         let memory = Load { records: self.policy.records_max, bytes: self.policy.bytes_max };
         let used = Load { records: self.deliveries.len(), bytes: self.bytes };
-        let moving = used.less(self.lanes.all_stuck());
+        // A retry that is being written is in both, until it is known that it was the last.
+        let moving = used.saturating_less(self.lanes.all_stuck().plus(self.writing));
         self.full = used.reaches(memory) || moving.reaches(memory.part(if self.full { 4 } else { 2 }));
         let share = memory.part(2 * self.partitions.len().max(1));
         for (slot, partition) in &mut self.partitions {

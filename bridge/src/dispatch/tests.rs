@@ -194,6 +194,21 @@ fn full_memory_takes_no_more_until_half_of_it_is_free() {
     assert_eq!(settled, 6);
 }
 
+// promise: BRIDGE: memory is bounded by records and by bytes, whatever the lag
+#[test]
+fn what_waits_for_the_log_leaves_the_sink_its_work_until_all_memory_is_used() {
+    let mut bench = Bench::new(Policy { in_flight_max: 1, records_max: 20, bytes_max: 10_000, ..policy() });
+    let mut offset = 0;
+    while !bench.machine.is_full() {
+        let id = sent(&bench.record(ONE, offset, offset as u64)).expect("the sink has nothing else to do");
+        bench.answer(id, Verdict::Reply);
+        offset += 1;
+    }
+    assert_eq!((offset, bench.machine.buffered().0), (20, 20));
+    bench.step(Input::Written(vec![DeliveryId(0)]));
+    assert!(!bench.machine.is_full());
+}
+
 #[test]
 fn a_partition_that_is_stuck_is_paused_before_it_fills_the_memory() {
     let mut bench = Bench::new(Policy { records_max: 40, bytes_max: 10_000, ..policy() });
