@@ -31,9 +31,9 @@ const DEFAULTS: &[(&str, &str)] = &[
 
 const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
     // A million records of lag stay outside: what is fetched ahead takes several times its bytes, and is thrown away at a pause.
-    // Without the short backoff the bound throttles to a tenth. The queue is nearly empty before more is fetched, of all
-    // partitions then, and with room for a producer's usual batch of each: else the one that asks first is read alone for a
-    // long time, the others wait, and its keys stand in each other's way.
+    // Without the short backoff the bound throttles to a tenth. The queue is nearly empty before more is fetched, of several
+    // partitions then, with room for a producer's usual batch of each: else the one that asks first is read alone for a long
+    // time, and its keys stand in each other's way.
     ("queued.max.messages.kbytes", "64"),
     ("max.partition.fetch.bytes", "262144"),
     ("fetch.queue.backoff.ms", "10"),
