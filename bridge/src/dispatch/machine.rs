@@ -9,9 +9,7 @@ use super::gate::{Gate, Look};
 use super::lanes::{LaneKey, Lanes, Load};
 use super::offsets::Admission;
 use super::partition::Partition;
-use super::{
-    Action, Commitment, DeliveryId, Fresh, Input, Millis, OnExhausted, OnUnauthorized, Ordering, Policy, Slot, Verdict,
-};
+use super::{Action, Commitment, DeliveryId, Fresh, Input, Millis, OnExhausted, OnUnauthorized, Policy, Slot, Verdict};
 
 /// One source's dispatch. `R` is a record, which the machine hands back and never looks into.
 #[derive(Debug)]
@@ -177,7 +175,7 @@ impl<R: Clone> Machine<R> {
         if attempts > 0 {
             partition.attempts.insert(offset, attempts);
         }
-        let lane = LaneKey { slot: home, hash: lane_hash(self.policy.ordering, key, offset) };
+        let lane = LaneKey { slot: home, hash: self.policy.ordering.lane(key, offset) };
         let id = DeliveryId(self.next_id);
         self.next_id += 1;
         self.bytes += bytes;
@@ -393,14 +391,5 @@ impl<R: Clone> Machine<R> {
                 change(partition);
             }
         }
-    }
-}
-
-fn lane_hash(ordering: Ordering, key: Option<u64>, offset: i64) -> u64 {
-    match (ordering, key) {
-        (Ordering::Partition, _) => 0,
-        (Ordering::Key, Some(key)) => key,
-        // Spread over the range, since small numbers are likely hashes of nobody's key but not impossible ones.
-        (Ordering::Key, None) | (Ordering::None, _) => (offset as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
     }
 }

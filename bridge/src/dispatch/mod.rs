@@ -52,6 +52,18 @@ pub enum Ordering {
     None,
 }
 
+impl Ordering {
+    /// The hash by which a record of a partition finds its lane; `key` is its key's hash.
+    fn lane(self, key: Option<u64>, offset: i64) -> u64 {
+        match (self, key) {
+            (Ordering::Partition, _) => 0,
+            (Ordering::Key, Some(key)) => key,
+            // Spread over the range, since small numbers are likely hashes of nobody's key but not impossible ones.
+            (Ordering::Key, None) | (Ordering::None, _) => (offset as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        }
+    }
+}
+
 /// What happens to a record that was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnExhausted {

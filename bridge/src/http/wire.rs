@@ -6,8 +6,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use httparse::Status;
 
+use super::chunks::{Chunk, keep};
+
 /// The longest head, or line between two chunks, that is read.
-const HEAD_BYTES_MAX: usize = 64 << 10;
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 128;
 /// Fields that belong to the connection, and others that nobody looks at in any answer: they are not kept.
 const UNKEPT: &[&str] = &["connection", "content-length", "date", "keep-alive", "server", "transfer-encoding"];
@@ -52,16 +54,6 @@ enum Rest {
     Known(usize),
     Chunks(Chunk),
     UntilClose,
-}
-
-/// What comes next in a chunked body.
-#[derive(Debug, PartialEq, Eq)]
-enum Chunk {
-    Size,
-    Data(usize),
-    LineEnd,
-    Trailers,
-    Nothing,
 }
 
 /// What the fields of a head say of framing.
@@ -211,63 +203,6 @@ impl Body {
             Rest::Chunks(chunk) => chunk.step(&mut self.bytes, bytes),
         }
     }
-}
-
-fn keep(kept: &mut Vec<u8>, bytes: &[u8], most: usize) -> usize {
-    let taken = bytes.len().min(most);
-    kept.extend_from_slice(&bytes[..taken]);
-    taken
-}
-
-impl Chunk {
-    /// RFC 9112, section 7.1: `size CRLF data CRLF`, again and again; after a size of zero come trailers, which nobody looks at.
-    fn step(&mut self, body: &mut Vec<u8>, bytes: &[u8]) -> Result<usize, Malformed> {
-        match self {
-            Chunk::Size => match httparse::parse_chunk_size(bytes).map_err(|_| Malformed::Chunk)? {
-                Status::Complete((length, size)) => {
-                    let size = usize::try_from(size).map_err(|_| Malformed::Chunk)?;
-                    *self = if size == 0 { Chunk::Trailers } else { Chunk::Data(size) };
-                    Ok(length)
-                }
-                Status::Partial => wait(bytes),
-            },
-            Chunk::Data(rest) => {
-                let taken = keep(body, bytes, *rest);
-                *rest -= taken;
-                if *rest == 0 {
-                    *self = Chunk::LineEnd;
-                }
-                Ok(taken)
-            }
-            Chunk::LineEnd => match bytes {
-                [b'\r', b'\n', ..] => {
-                    *self = Chunk::Size;
-                    Ok(2)
-                }
-                [] | [b'\r'] => Ok(0),
-                _ => Err(Malformed::Chunk),
-            },
-            Chunk::Trailers => self.trailer(bytes),
-            Chunk::Nothing => Ok(0),
-        }
-    }
-
-    fn trailer(&mut self, bytes: &[u8]) -> Result<usize, Malformed> {
-        match bytes.iter().position(|byte| *byte == b'\n') {
-            None => wait(bytes),
-            Some(at) => {
-                if matches!(&bytes[..at], [] | [b'\r']) {
-                    *self = Chunk::Nothing;
-                }
-                Ok(at + 1)
-            }
-        }
-    }
-}
-
-/// For the end of a line, but not for ever.
-fn wait(line: &[u8]) -> Result<usize, Malformed> {
-    if line.len() < HEAD_BYTES_MAX { Ok(0) } else { Err(Malformed::TooLong) }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod admin;
 mod client;
 mod failure;
 mod kept;
+mod leaving;
 mod missing;
 mod plain;
 mod positions;

@@ -11,12 +11,11 @@ use rdkafka::Offset;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::groups::GroupInfo;
 
 use super::Member;
 use super::failure::is_away;
 use super::missing::Missing;
-use super::raw::{self, Events, Polled, Trouble};
+use super::raw::{Events, Polled, Trouble};
 use super::{kept, positions};
 use crate::log::{Alarm, Error, Happening, Initial, Partition, Position, Record, Release, Revoked};
 
@@ -28,10 +27,6 @@ const PAUSED_WAIT: Duration = Duration::from_millis(50);
 /// How often a cluster that was away is asked whether it is back.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(500);
-/// How long the cluster may take to tell who is in a group.
-const GROUP_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a leaving thread looks whether it has left.
-const LEAVE_POLL: Duration = Duration::from_millis(10);
 /// How long the next try waits when only a person can help: a wrong password is not shown every second.
 const HOPELESS_RETRY: Duration = Duration::from_secs(5);
 
@@ -39,8 +34,8 @@ const HOPELESS_RETRY: Duration = Duration::from_secs(5);
 const TOGETHER_MAX: usize = 64;
 const TOGETHER_BYTES_MAX: usize = 64 << 10;
 
-struct Reader {
-    member: Arc<Member>,
+pub(super) struct Reader {
+    pub(super) member: Arc<Member>,
     /// Topics that did not exist when the group was joined.
     appeared: BTreeSet<String>,
     missing: Missing,
@@ -48,7 +43,7 @@ struct Reader {
     /// Whether the cause of being away has been told, and not its consequence alone.
     cause_told: bool,
     /// The client has died: nothing follows.
-    dead: bool,
+    pub(super) dead: bool,
     /// Records on their way to the queue; empty between two turns.
     together: Vec<Happening>,
 }
@@ -234,7 +229,7 @@ impl Reader {
         None
     }
 
-    fn lose(&mut self, partitions: Vec<Partition>) {
+    pub(super) fn lose(&mut self, partitions: Vec<Partition>) {
         let member = &self.member;
         let lost = member.consumer.assignment_lost();
         member.queue.forget(&partitions);
@@ -328,44 +323,6 @@ impl Reader {
 
     fn alarm(&self, alarm: Alarm) {
         self.member.queue.push_urgent(Happening::Alarm(alarm));
-    }
-
-    /// Gives everything back and leaves the group, so that the others have the partitions at once. A member that is alone stays
-    /// in the group for its session's time: nobody waits for its partitions, and its next start finds them without a rebalance.
-    fn leave(&mut self, events: &mut Events) {
-        let deadline = Instant::now() + self.member.group.revoke_timeout + Duration::from_secs(5);
-        let member = Arc::clone(&self.member);
-        if !self.dead && !self.is_alone() {
-            // A close alone never takes a static member out of its group; an unsubscription does.
-            member.consumer.unsubscribe();
-            self.give_back(events, deadline, || raw::has_left(&member.consumer));
-        }
-        if let Err(error) = member.consumer.close_queue() {
-            tracing::warn!(%error, source = member.group.source, "the consumer could not be closed");
-            return;
-        }
-        self.give_back(events, deadline, || member.consumer.closed());
-    }
-
-    /// Whether nobody else is in the group. Who does not know leaves, as promised.
-    fn is_alone(&self) -> bool {
-        let listed = self.member.consumer.fetch_group_list(Some(&self.member.group.group), GROUP_TIMEOUT);
-        // An empty group's list of members is no memory at all.
-        let members = |group: &GroupInfo| if group.state() == "Empty" { 0 } else { group.members().len() };
-        listed.is_ok_and(|list| list.groups().iter().map(members).sum::<usize>() <= 1)
-    }
-
-    /// Passes revocations on until it is over.
-    fn give_back(&mut self, events: &mut Events, deadline: Instant, is_over: impl Fn() -> bool) {
-        while !is_over() && Instant::now() < deadline {
-            match events.poll(LEAVE_POLL) {
-                Polled::Lost(partitions) => self.lose(partitions),
-                Polled::Gained(partitions) => {
-                    let _ = self.member.consumer.incremental_unassign(&list(&partitions));
-                }
-                _ => {}
-            }
-        }
     }
 }
 
