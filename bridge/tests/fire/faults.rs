@@ -105,6 +105,8 @@ impl World {
 
     fn kill_a_broker(&mut self) {
         let broker = self.chance.usize(..self.cluster.proxies.len());
+        // One whose disk was full may have ended after it had been looked for: without two of three nothing goes on.
+        self.cluster.revive();
         self.cluster.kill(broker);
         // The others do its work meanwhile.
         self.wait_for_progress();
