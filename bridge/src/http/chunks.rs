@@ -15,7 +15,8 @@ pub enum Chunk {
 }
 
 impl Chunk {
-    /// Takes one piece of `bytes` and answers how long it is, or nothing while it has not all come: `size CRLF data CRLF`, again and again; after a size of zero come trailers, which nobody looks at.
+    /// Takes one piece of `bytes` and answers how long it is; 0 while it has not all come. There is `size CRLF data CRLF` again and
+    /// again; after a size of zero come trailers, which nobody looks at.
     pub fn step(&mut self, body: &mut Vec<u8>, bytes: &[u8]) -> Result<usize, Malformed> {
         match self {
             Chunk::Size => match httparse::parse_chunk_size(bytes).map_err(|_| Malformed::Chunk)? {

@@ -1,5 +1,5 @@
 //! A producer, and the thread that hears what became of its records. Our own, because rust-rdkafka's spins through the last
-//! millisecond of every wait: one per cent of a core for each source, all night.
+//! millisecond of every wait: nearly one per cent of a core for each source, all night.
 
 use std::ops::Deref;
 use std::sync::Arc;
