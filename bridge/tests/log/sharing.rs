@@ -1,5 +1,6 @@
 //! What only a cluster has: members that share partitions, replicas that come back, transactions that abort.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bridge::log::{Alarm, Error, Fault, Happening, Initial, Log, NewRecord, Partition};
@@ -110,6 +111,36 @@ async fn who_closes_leaves_its_partitions_to_the_others_at_once() {
     println!("the others had its partitions after {:?}", began.elapsed());
     assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
     second.leave().await;
+}
+
+// promise: BRIDGE: partitions with lag are read abreast, also while the sink is slow
+#[tokio::test]
+async fn no_partition_waits_for_the_end_of_anothers_lag() {
+    const PARTITIONS: i32 = 12;
+    let Some(world) = World::kafka() else { return };
+    let log = world.open();
+    let topic = topic(&log, PARTITIONS).await;
+    let value = "x".repeat(4_000);
+    let to = |number| NewRecord { partition: Some(number), ..record(&topic, "k", &value) };
+    // 600 KB of each partition, in batches of 16 KB as most producers write them.
+    for _ in 0..38 {
+        log.append((0..4 * PARTITIONS).map(|n| to(n % PARTITIONS)).collect()).await.unwrap();
+    }
+    let mut group = group(&[&topic], Initial::Earliest);
+    group.waiting_max = 48;
+    let mut member = Member::join(&log, &group);
+    let mut seen: BTreeMap<i32, usize> = BTreeMap::new();
+    for _ in 0..12 {
+        // Long enough for the reading side to find no room.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        for read in member.records(48).await {
+            *seen.entry(read.partition.number).or_default() += 1;
+        }
+    }
+    // 48 of each are fair; an answer holds 16 of each.
+    let counts: Vec<usize> = (0..PARTITIONS).map(|number| seen.get(&number).copied().unwrap_or_default()).collect();
+    assert!(counts.iter().all(|count| (32..=64).contains(count)), "{counts:?}");
+    member.leave().await;
 }
 
 // promise: BRIDGE: several bridges in one group share the partitions, and a rebalance loses and doubles nothing that is settled

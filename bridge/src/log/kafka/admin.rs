@@ -14,8 +14,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use tokio::sync::Mutex;
 
+use super::arrivals::{Events, Polled};
 use super::client::{Client, Properties};
-use super::raw::{Events, Polled};
 use super::reach::Reach;
 use super::{failure, positions, rights};
 use crate::log::{Commit, Error, NewTopic, Partition, Record, Rights, Scanned, Span, Stretch};

@@ -30,14 +30,13 @@ const DEFAULTS: &[(&str, &str)] = &[
 ];
 
 const CONSUMER_DEFAULTS: &[(&str, &str)] = &[
-    // A million records of lag stay outside: what is fetched ahead takes several times its bytes, and is thrown away at a pause.
-    // Without the short backoff the bound throttles to a tenth. The queue is nearly empty before more is fetched, of several
-    // partitions then, with room for a producer's usual batch of each: else the one that asks first is read alone for a long
-    // time, and its keys stand in each other's way.
+    // A million records of lag stay outside: what is fetched ahead takes several times its bytes. Without the short backoff the
+    // bound throttles to a tenth. A little of each partition comes with every answer, so that none waits for the end of another's
+    // lag: whoever is asked first is read alone where one partition may fill the answer.
     ("queued.max.messages.kbytes", "64"),
-    ("max.partition.fetch.bytes", "262144"),
+    ("max.partition.fetch.bytes", "65536"),
     ("fetch.queue.backoff.ms", "10"),
-    ("fetch.max.bytes", "1048576"),
+    ("fetch.max.bytes", "8388608"),
     ("session.timeout.ms", "30000"),
     // Who stays in a group learns by its next heartbeat that somebody came or went.
     ("heartbeat.interval.ms", "1000"),

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::groups::GroupInfo;
 
-use super::raw::{self, Events, Polled};
+use super::arrivals::{Events, Polled};
+use super::raw;
 use super::reader::{Reader, list};
 
 /// How long the cluster may take to tell who is in a group.

@@ -2,6 +2,7 @@
 //! that writes transactions; `append` has a transactional producer of its own.
 
 mod admin;
+mod arrivals;
 mod client;
 mod failure;
 mod kept;
@@ -75,8 +76,6 @@ struct Flow {
     assigned: HashSet<Partition>,
     /// By the feed's owner.
     paused: HashSet<Partition>,
-    /// All of them, because the queue is full.
-    held: bool,
 }
 
 impl Cluster {
@@ -180,9 +179,7 @@ impl Member {
     pub(super) fn resume(&self, partitions: &[Partition]) {
         let mut flow = self.flow();
         flow.paused.retain(|paused| !partitions.contains(paused));
-        if !flow.held {
-            let _ = self.consumer.resume(&reader::list(partitions));
-        }
+        let _ = self.consumer.resume(&reader::list(partitions));
     }
 
     pub(super) async fn settle(&self, records: Vec<Arc<NewRecord>>, commits: Vec<Commit>) -> Result<(), Error> {
@@ -215,23 +212,10 @@ impl Member {
         self.closing.load(Ordering::Acquire) || self.queue.is_abandoned()
     }
 
-    fn is_held(&self) -> bool {
-        self.flow().held
-    }
-
-    /// Stops every partition, or lets those flow that nobody paused.
-    fn hold(&self, held: bool) {
-        let mut flow = self.flow();
-        flow.held = held;
-        let flowing: Vec<Partition> = flow.assigned.difference(&flow.paused).cloned().collect();
-        let list = reader::list(&flowing);
-        let _ = if held { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
-    }
-
     /// After an assignment: librdkafka still stops what it was told to stop in an earlier life of the partition.
     fn let_flow(&self, gained: &[Partition]) {
         let flow = self.flow();
-        let stops = |partition: &&Partition| flow.held || flow.paused.contains(*partition);
+        let stops = |partition: &&Partition| flow.paused.contains(*partition);
         let (stopped, flowing): (Vec<_>, Vec<_>) = gained.iter().partition(stops);
         let list = |partitions: Vec<&Partition>| reader::list(&partitions.into_iter().cloned().collect::<Vec<_>>());
         let _ = self.consumer.resume(&list(flowing));

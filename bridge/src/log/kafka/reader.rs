@@ -1,5 +1,5 @@
 //! A member's thread: it joins the group, polls (but while a revocation is drained), and hands records, ends, assignments and troubles to the feed's
-//! queue. When the queue is full it waits a moment, and then pauses the partitions and goes on polling, so that the group
+//! queue. When the queue is full it leaves records where librdkafka has them and goes on polling for the rest, so that the group
 //! never takes a slow sink for a dead member.
 
 use std::collections::BTreeSet;
@@ -13,17 +13,15 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::Member;
+use super::arrivals::{Arrivals, Polled, Trouble};
 use super::failure::is_away;
 use super::missing::Missing;
-use super::raw::{Events, Polled, Trouble};
 use super::{kept, positions};
 use crate::log::{Alarm, Error, Happening, Initial, Partition, Position, Record, Release, Revoked};
 
 const POLL: Duration = Duration::from_millis(100);
-/// How long a full queue is waited for without polling.
-const FULL_WAIT: Duration = Duration::from_millis(200);
-/// How often a paused thread looks for rebalances.
-const PAUSED_WAIT: Duration = Duration::from_millis(50);
+/// How often a thread that waits for room looks for rebalances.
+const FULL_WAIT: Duration = Duration::from_millis(50);
 /// How often a cluster that was away is asked whether it is back.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_millis(500);
@@ -84,12 +82,12 @@ impl Drop for Left {
 impl Reader {
     fn run(mut self) {
         let consumer = Arc::clone(&self.member.consumer);
-        let mut events = Events::of(&consumer);
+        let mut arrivals = Arrivals::of(&consumer);
         if self.enter() {
             while !self.dead && !self.member.is_over() {
-                self.turn(&mut events);
+                self.turn(&mut arrivals);
             }
-            self.leave(&mut events);
+            self.leave(&mut arrivals.events);
         }
     }
 
@@ -126,42 +124,36 @@ impl Reader {
     }
 
     /// Waits for something to happen and passes it on.
-    fn turn(&mut self, events: &mut Events) {
+    fn turn(&mut self, arrivals: &mut Arrivals) {
         self.member.beat();
-        let limit = match self.make_room() {
-            true => POLL,
-            false => Duration::ZERO,
-        };
-        match events.poll(limit) {
-            Polled::Record(record) => self.pass_on_all(record, events),
-            polled => self.pass_on(polled),
+        match arrivals.events.poll(Duration::ZERO) {
+            Polled::Nothing => self.read(arrivals),
+            polled => self.pass_on(polled, arrivals),
         }
         self.probe();
         self.look_for_missing();
     }
 
-    /// Answers whether records may flow; when not, a while has been waited.
-    fn make_room(&self) -> bool {
+    fn read(&mut self, arrivals: &mut Arrivals) {
         let queue = &self.member.queue;
-        if self.member.is_held() {
-            if queue.wait_for_room(PAUSED_WAIT) {
-                self.member.hold(false);
-            }
-        } else if queue.is_full() && !queue.wait_for_room(FULL_WAIT) {
-            self.member.hold(true);
+        if queue.is_full() && !queue.wait_for_room(FULL_WAIT) {
+            return;
         }
-        !self.member.is_held()
+        match arrivals.records.poll(POLL) {
+            Polled::Record(record) => self.pass_on_all(record, arrivals),
+            polled => self.pass_on(polled, arrivals),
+        }
     }
 
     /// A record and those that wait behind it, since the queue's lock costs more than a record.
-    fn pass_on_all(&mut self, first: Record, events: &mut Events) {
+    fn pass_on_all(&mut self, first: Record, arrivals: &mut Arrivals) {
         let mut bytes = first.size();
         self.together.push(Happening::Record(first));
         let next = loop {
             if self.together.len() >= TOGETHER_MAX || bytes >= TOGETHER_BYTES_MAX {
                 break Polled::Nothing;
             }
-            match events.poll(Duration::ZERO) {
+            match arrivals.records.poll(Duration::ZERO) {
                 Polled::Record(record) => {
                     bytes += record.size();
                     self.together.push(Happening::Record(record));
@@ -170,21 +162,21 @@ impl Reader {
             }
         };
         self.member.queue.push_all(self.together.drain(..));
-        self.pass_on(next);
+        self.pass_on(next, arrivals);
     }
 
-    fn pass_on(&mut self, polled: Polled) {
+    fn pass_on(&mut self, polled: Polled, arrivals: &Arrivals) {
         match polled {
             Polled::Nothing => {}
             Polled::Record(record) => self.member.queue.push(Happening::Record(record)),
             Polled::End { partition, next } => self.member.queue.push(Happening::End { partition, next }),
-            Polled::Gained(partitions) => self.gain(partitions),
+            Polled::Gained(partitions) => self.gain(partitions, arrivals),
             Polled::Lost(partitions) => self.lose(partitions),
             Polled::Trouble(trouble) => self.trouble(trouble),
         }
     }
 
-    fn gain(&mut self, partitions: Vec<Partition>) {
+    fn gain(&mut self, partitions: Vec<Partition>, arrivals: &Arrivals) {
         if partitions.is_empty() {
             // A member that joins a running group gets nothing at first, and must say that it is content.
             let _ = self.member.consumer.incremental_assign(&TopicPartitionList::new());
@@ -202,7 +194,10 @@ impl Reader {
         for text in positions.iter_mut().filter_map(|position| position.metadata.as_mut()) {
             text.truncate(kept::unmarked(text).len());
         }
-        partitions.iter().for_each(|partition| self.missing.forget(&partition.topic));
+        for partition in &partitions {
+            self.missing.forget(&partition.topic);
+            arrivals.receive(partition);
+        }
         self.member.queue.push_urgent(Happening::Assigned(positions));
         if let Err(error) = self.member.consumer.incremental_assign(&list) {
             tracing::warn!(%error, source = self.member.group.source, "an assignment came too late");
