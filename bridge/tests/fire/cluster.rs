@@ -50,14 +50,20 @@ impl Cluster {
 
     /// As [`Cluster::revive`], for brokers of which one may still be about to end.
     pub fn try_revive(&self) -> Result<(), String> {
-        self.try_run("start", &[&self.brokers.to_string()])
+        self.try_run("start", &[&self.brokers.to_string()]).map(drop)
+    }
+
+    /// A line for each broker that is there.
+    pub fn status(&self) -> String {
+        self.try_run("status", &[]).unwrap_or_else(|_| "no broker is there".into())
     }
 
     fn run(&self, what: &str, more: &[&str]) {
         self.try_run(what, more).unwrap_or_else(|said| panic!("kafka.sh {what}: {said}"));
     }
 
-    fn try_run(&self, what: &str, more: &[&str]) -> Result<(), String> {
+    /// What it said, or why it failed.
+    fn try_run(&self, what: &str, more: &[&str]) -> Result<String, String> {
         let proxies: Vec<String> = self.proxies.iter().map(|proxy| proxy.address.port().to_string()).collect();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/kafka.sh");
         let output = Command::new(script)
@@ -69,7 +75,8 @@ impl Cluster {
             .env("KAFKA_PROPERTIES", &self.properties)
             .output()
             .unwrap();
-        output.status.success().then_some(()).ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 }
 

@@ -12,6 +12,7 @@ mod process;
 mod proxy;
 mod report;
 mod sink;
+mod situation;
 #[path = "../support/mod.rs"]
 mod support;
 mod world;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use bridge::log::{Log, NewRecord, NewTopic, Partition, Record};
+use bridge::log::{Error, Log, NewRecord, NewTopic, Partition, Record};
 use bytes::Bytes;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
@@ -19,6 +19,7 @@ use crate::cluster::Cluster;
 use crate::disk::Disk;
 use crate::process::Process;
 use crate::sink::{REFUSE, Sink};
+use crate::situation::Written;
 use crate::support::{topics, wait_within};
 
 pub const PARTITIONS: i32 = 6;
@@ -50,6 +51,7 @@ pub struct World {
     pub interruptions: Vec<Interruption>,
     pub chance: fastrand::Rng,
     pub peak_kib: u64,
+    pub written: Arc<Written>,
     keys: u32,
     log: Log,
     runtime: Runtime,
@@ -84,6 +86,7 @@ impl World {
             interruptions: Vec::new(),
             chance: fastrand::Rng::with_seed(plan.seed),
             peak_kib: 0,
+            written: Arc::default(),
             keys: plan.keys,
             log,
             runtime,
@@ -151,14 +154,14 @@ impl World {
     /// Records of every key, until the writer is dropped. What it writes twice because it did not know is in the topic twice.
     pub fn writer(&self, records_per_second: u32) -> Writer {
         let (log, over) = (open(&self.cluster.direct(), "writer"), Arc::new(AtomicBool::new(false)));
-        let keys = self.keys;
+        let (keys, written) = (self.keys, Arc::clone(&self.written));
         let (mut chance, stop) = (fastrand::Rng::with_seed(self.chance.clone().u64(..)), Arc::clone(&over));
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             while !stop.load(Ordering::Relaxed) {
                 let batch: Vec<NewRecord> =
                     (0..records_per_second.div_ceil(20)).map(|_| some(&mut chance, keys)).collect();
-                let _ = runtime.block_on(log.append(batch));
+                written.count(runtime.block_on(log.append(batch)));
                 std::thread::sleep(Duration::from_millis(50));
             }
         });
@@ -207,24 +210,23 @@ impl World {
     }
 
     /// Records that the group has not committed.
-    pub fn lag(&self) -> i64 {
+    pub fn try_lag(&self) -> Result<i64, Error> {
         let partitions: Vec<Partition> = (0..PARTITIONS).map(|number| Partition::new("in", number)).collect();
-        let spans = self.insist(|| self.log.spans(partitions.clone()));
-        let commits = self.insist(|| self.log.committed("g", partitions.clone()));
-        spans.values().map(|span| span.end).sum::<i64>() - commits.iter().map(|commit| commit.next).sum::<i64>()
+        let spans = self.runtime.block_on(self.log.spans(partitions.clone()))?;
+        let commits = self.runtime.block_on(self.log.committed("g", partitions))?;
+        let ends: i64 = spans.values().map(|span| span.end).sum();
+        Ok(ends - commits.iter().map(|commit| commit.next).sum::<i64>())
     }
 
     pub fn wait_until_settled(&self, limit: Duration) {
-        let mut lag = 0;
         let settled = || {
-            lag = self.lag();
             std::thread::sleep(Duration::from_millis(100));
-            (lag == 0).then_some(())
+            self.try_lag().is_ok_and(|lag| lag == 0).then_some(())
         };
         wait_within(limit, "everything to be settled", settled);
     }
 
-    fn insist<T, F: Future<Output = Result<T, bridge::log::Error>>>(&self, call: impl Fn() -> F) -> T {
+    fn insist<T, F: Future<Output = Result<T, Error>>>(&self, call: impl Fn() -> F) -> T {
         wait_within(Duration::from_secs(60), "the cluster", || self.runtime.block_on(call()).ok())
     }
 
@@ -240,6 +242,9 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}", self.situation());
+        }
         self.keep_logs(&target().join("fire"));
     }
 }
