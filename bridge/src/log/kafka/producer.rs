@@ -35,6 +35,11 @@ impl Producer {
         let thread = Some(thread.map_err(|error| Error::Config(format!("no thread for Kafka: {error}")))?);
         Ok(Producer { client, over, thread })
     }
+
+    /// For a call that may outlast us: the client is closed with its last holder.
+    pub(super) fn shared(&self) -> Arc<BaseProducer<Deliveries>> {
+        Arc::clone(&self.client)
+    }
 }
 
 impl Deref for Producer {

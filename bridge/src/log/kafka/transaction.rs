@@ -1,7 +1,7 @@
 //! One transaction on a cluster, step by step: records, offsets, commit. What goes wrong says how far it came.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
@@ -21,6 +21,8 @@ use crate::log::{Commit, Error, NewRecord, Partition};
 /// What one question to the cluster may take.
 pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long offsets may be on their way into a transaction, which the broker undoes after this time.
+const OFFSETS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whose offsets are committed.
 pub(super) struct Committer {
@@ -124,7 +126,23 @@ fn send_offsets(
         positions::add(&mut offsets, commit).map_err(|error| Stop::Undo(failure::of(&error)))?;
     }
     let Some(group) = committer.consumer.group_metadata() else { return Err(Stop::Undo(Error::Closed)) };
-    producer.send_offsets_to_transaction(&offsets, &group, STEP_TIMEOUT).map_err(stop)
+    let (client, (answer, answered)) = (producer.shared(), mpsc::channel());
+    left_behind_if_stuck("kafka-offsets", move || {
+        let sent = client.send_offsets_to_transaction(&offsets, &group, STEP_TIMEOUT);
+        // Whoever hears of it may close the client.
+        drop(client);
+        let _ = answer.send(sent);
+    })?;
+    let lost = || Error::Unavailable("the group's coordinator was not found in time".into());
+    answered.recv_timeout(OFFSETS_TIMEOUT).map_err(|_| Stop::Renew(lost()))?.map_err(stop)
+}
+
+/// On a thread of its own, which is left behind with its producer when it does not end: librdkafka asks for the group's coordinator
+/// three times within milliseconds, and then, whatever its time-out, not before a connection comes or goes. The next producer of the
+/// same id fences it.
+fn left_behind_if_stuck(name: &str, call: impl FnOnce() + Send + 'static) -> Result<(), Stop> {
+    let thread = std::thread::Builder::new().name(name.into()).spawn(call);
+    thread.map(drop).map_err(|error| Stop::Undo(Error::Unavailable(format!("no thread for Kafka: {error}"))))
 }
 
 /// Commits, again after a time-out, since only the same call tells how it ended.
@@ -155,5 +173,41 @@ fn stop(failed: KafkaError) -> Stop {
         KafkaError::Transaction(failed) if failed.is_fatal() => Stop::Renew(error),
         KafkaError::Transaction(failed) if failure::fault(failed.code()).is_some() => Stop::Refused(failed.code()),
         _ => Stop::Undo(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::mocking::MockCluster;
+    use rdkafka_sys as sys;
+
+    use super::super::client::Properties;
+    use super::*;
+    use crate::log::{Group, Initial};
+
+    fn committer(properties: &Properties) -> Committer {
+        let consumer = Arc::new(properties.member(&Group::new("s", "g", &["t"], "r", Initial::Earliest)).unwrap());
+        Committer { consumer, owned: Arc::default() }
+    }
+
+    #[test]
+    fn a_search_for_the_coordinator_that_librdkafka_gave_up_is_not_waited_for_without_end() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("t", 1, 1).unwrap();
+        let servers = ("bootstrap.servers".to_owned(), cluster.bootstrap_servers());
+        let properties = Properties::new([servers].into()).unwrap();
+        let (producer, committer) = (properties.producer("g-r").unwrap(), committer(&properties));
+        producer.init_transactions(STEP_TIMEOUT).unwrap();
+        producer.begin_transaction().unwrap();
+        // It asks thrice within a few milliseconds, and then never again while no connection comes or goes.
+        let away = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE;
+        cluster.request_errors(sys::RDKafkaApiKey::FindCoordinator, &[away; 3]);
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let commit = Commit { partition: Partition::new("t", 0), next: 1, metadata: String::new() };
+            let sent = send_offsets(&producer, &committer, &BTreeMap::from([(&commit.partition, &commit)]));
+            let _ = done.send(matches!(sent, Err(Stop::Renew(Error::Unavailable(_)))));
+        });
+        assert_eq!(ended.recv_timeout(3 * OFFSETS_TIMEOUT), Ok(true));
     }
 }
