@@ -1,9 +1,9 @@
 // A KafkaJS consumer that posts each record to a sink, with kept connections and as many calls at a time as the bridge makes.
-//   node kafkajs.mjs PACKAGES BROKER TOPIC GROUP SINK CALLS
+//   node kafkajs.mjs PACKAGES BROKER TOPIC GROUP SINK CALLS eachBatch|eachMessage
 import http from 'node:http';
 import { createRequire } from 'node:module';
 
-const [packages, broker, topic, group, sink, calls] = process.argv.slice(2);
+const [packages, broker, topic, group, sink, calls, how] = process.argv.slice(2);
 const { Kafka, logLevel } = createRequire(`${packages}/`)('kafkajs');
 
 const agent = new http.Agent({ keepAlive: true, maxSockets: Number(calls) });
@@ -28,9 +28,10 @@ const post = (message, partition) =>
 const consumer = new Kafka({ brokers: [broker], logLevel: logLevel.ERROR }).consumer({ groupId: group });
 await consumer.connect();
 await consumer.subscribe({ topic, fromBeginning: true });
-await consumer.run({
-  partitionsConsumedConcurrently: 6,
-  // Records of a batch go abreast, as the bridge's lanes do: one call at a time would be slower still.
+const ways = {
+  // As NestJS runs it: one record of a partition after the other.
+  eachMessage: ({ message, partition }) => post(message, partition),
+  // Records of a batch go abreast, as the bridge's lanes do.
   eachBatch: async ({ batch, resolveOffset, heartbeat }) => {
     const abreast = Math.ceil(Number(calls) / 6);
     for (let at = 0; at < batch.messages.length; at += abreast) {
@@ -40,4 +41,6 @@ await consumer.run({
       await heartbeat();
     }
   },
-});
+};
+
+await consumer.run({ partitionsConsumedConcurrently: 6, [how]: ways[how] });

@@ -60,11 +60,11 @@ impl Report {
     }
 
     pub fn print(&self) {
-        println!("{:<58} {:>10} {:<13} {:>8}  ", "figure", "measured", "unit", "aim");
+        println!("{:<64} {:>10} {:<13} {:>8}  ", "figure", "measured", "unit", "aim");
         for figure in &self.figures {
             let aim = figure.aim.map(Aim::text).unwrap_or_default();
             let met = figure.aim.map_or("", |aim| if aim.is_met(figure.value) { "met" } else { "MISSED" });
-            println!("{:<58} {:>10} {:<13} {:>8}  {met}", figure.name, digits(figure.value), figure.unit, aim);
+            println!("{:<64} {:>10} {:<13} {:>8}  {met}", figure.name, digits(figure.value), figure.unit, aim);
         }
         for skipped in &self.skipped {
             println!("not measured: {skipped}");

@@ -15,7 +15,32 @@ use crate::report::{Aim, Report, median};
 const ROUNDS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Both read the same topic from its beginning, from their own start to the last record.
+/// How KafkaJS is run.
+struct Way {
+    how: &'static str,
+    rate: &'static str,
+    cpu: &'static str,
+    ratio: &'static str,
+}
+
+const WAYS: [Way; 2] = [
+    // With calls abreast, which somebody has to write.
+    Way {
+        how: "eachBatch",
+        rate: "KafkaJS by the batch: records into the same sink",
+        cpu: "KafkaJS by the batch: CPU per record",
+        ratio: "bridge, key: rate per CPU second against KafkaJS by the batch",
+    },
+    // As NestJS does it.
+    Way {
+        how: "eachMessage",
+        rate: "KafkaJS by the message: records into the same sink",
+        cpu: "KafkaJS by the message: CPU per record",
+        ratio: "bridge, key: rate per CPU second against KafkaJS by the message",
+    },
+];
+
+/// All read the same topic from its beginning, from their own start to the last record.
 pub async fn measure(report: &mut Report, kafka: &Kafka) -> Result<()> {
     let packages = match packages() {
         Ok(packages) => packages,
@@ -25,27 +50,32 @@ pub async fn measure(report: &mut Report, kafka: &Kafka) -> Result<()> {
         }
     };
     let sink = Sink::start().await?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut ours, mut theirs) = (Vec::new(), [Vec::new(), Vec::new()]);
     for round in 0..ROUNDS {
         let (group, url) = (format!("beside-{round}"), sink.url(""));
         let sources = Sources { group: &group, ..Sources::of(&[TOPIC], &url) };
         ours.push(throughput::run(kafka, &sink, &sources).await?);
-        theirs.push(run(kafka, &sink, &packages, &format!("kafkajs-{round}")).await?);
+        for (Way { how, .. }, runs) in WAYS.iter().zip(&mut theirs) {
+            runs.push(run(kafka, &sink, &packages, how, &format!("{how}-{round}")).await?);
+        }
     }
-    let rate = median(theirs.iter().map(|run| run.records_per_second));
-    report.add("KafkaJS consumer: records into the same sink", rate, "records/s", None);
-    let cpu = median(theirs.iter().map(|run| run.cpu_us_per_record));
-    report.add("KafkaJS consumer: CPU per record", cpu, "µs", None);
-    let ratios = ours.iter().zip(&theirs).map(|(ours, theirs)| theirs.cpu_us_per_record / ours.cpu_us_per_record);
-    let ratio = median(ratios);
-    report.add("bridge, key: rate per CPU second against KafkaJS", ratio, "times", Some(Aim::AtLeast(5.0)));
+    WAYS.iter().zip(&theirs).for_each(|(way, theirs)| compare(report, way, &ours, theirs));
     Ok(())
 }
 
-async fn run(kafka: &Kafka, sink: &Sink, packages: &str, group: &str) -> Result<Run> {
+fn compare(report: &mut Report, way: &Way, ours: &[Run], theirs: &[Run]) {
+    let rate = median(theirs.iter().map(|run| run.records_per_second));
+    report.add(way.rate, rate, "records/s", None);
+    let cpu = median(theirs.iter().map(|run| run.cpu_us_per_record));
+    report.add(way.cpu, cpu, "µs", None);
+    let ratios = ours.iter().zip(theirs).map(|(ours, theirs)| theirs.cpu_us_per_record / ours.cpu_us_per_record);
+    report.add(way.ratio, median(ratios), "times", Some(Aim::AtLeast(5.0)));
+}
+
+async fn run(kafka: &Kafka, sink: &Sink, packages: &str, how: &str, group: &str) -> Result<Run> {
     let mut command = Command::new("node");
     command.arg(std::fs::canonicalize("tests/bench/kafkajs.mjs")?).current_dir(packages);
-    command.args([packages, &kafka.address(), TOPIC, group, &sink.url(""), &CONNECTIONS.to_string()]);
+    command.args([packages, &kafka.address(), TOPIC, group, &sink.url(""), &CONNECTIONS.to_string(), how]);
     let (before, begun) = (sink.count().await, Instant::now());
     let mut process = Measured::start("kafkajs", &mut command)?;
     process.wait_until("KafkaJS' last record", PATIENCE, async || sink.count().await >= before + RECORDS).await?;

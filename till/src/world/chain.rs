@@ -28,6 +28,8 @@ exit $status"#;
 const PORT_TIMEOUT: Duration = Duration::from_secs(10);
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Blocks whose state anvil keeps, in memory: so deep may a reorganisation be.
+const STATES_MAX: &str = "64";
 
 /// A running anvil.
 #[derive(Debug)]
@@ -51,7 +53,10 @@ impl Chain {
         let guard = Command::new("sh")
             .args(["-c", GUARD, "chain"])
             .arg(&anvil)
-            .args(["--port", &place.port.to_string(), "--quiet", "--state-interval", "1", "--state"])
+            .args(["--port", &place.port.to_string(), "--quiet"])
+            // Without it anvil writes the state of each block to the home folder, and leaves it there when it is killed: gigabytes.
+            .args(["--prune-history", STATES_MAX])
+            .args(["--state-interval", "1", "--state"])
             .arg(data.path(copy::STATE))
             .stdin(Stdio::piped())
             .stdout(log.try_clone().map_err(Error::file(&data.path("chain.log")))?)
