@@ -21,8 +21,8 @@ use crate::log::{Commit, Error, NewRecord, Partition};
 /// What one question to the cluster may take.
 pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long offsets may be on their way into a transaction, which the broker undoes after this time.
-const OFFSETS_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long offsets may be on their way into a transaction: what librdkafka promises, and a little more.
+const OFFSETS_TIMEOUT: Duration = STEP_TIMEOUT.saturating_add(Duration::from_secs(1));
 
 /// Whose offsets are committed.
 pub(super) struct Committer {
