@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/ports.rs"]
+mod ports;
 mod support;
 
 use std::time::{Duration, Instant};
@@ -195,9 +197,7 @@ fn filters_choose_and_the_rest_is_settled() {
 #[test]
 fn a_sleeping_sink_is_waited_for_without_using_up_retries() {
     let house = House::new();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = ports::address();
     let delivery = format!("  delivery: {{ retry: 0, {DEAD_LETTERS} }}\n");
     let bridge = house.start(&source(address, &delivery));
     house.write((0..20).map(|n| record(&n.to_string(), "v")).collect());

@@ -4,6 +4,8 @@
 
 #[path = "support/place.rs"]
 mod place;
+#[path = "support/ports.rs"]
+mod ports;
 mod support;
 #[allow(dead_code)]
 #[path = "log/world.rs"]

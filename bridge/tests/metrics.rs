@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/ports.rs"]
+mod ports;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -168,9 +170,7 @@ fn metrics_count_what_happened() {
 #[test]
 fn waking_is_timed_and_what_waits_is_counted() {
     let house = House::new();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = ports::address();
     let bridge = house.start(&source(address, ""));
     house.write((0..20).map(|n| record(&n.to_string(), "v")).collect());
     let waiting = wait("a lag", || {
@@ -274,9 +274,7 @@ fn the_log_holds_neither_payloads_nor_secrets() {
         _ => answer(204),
     });
     secretive(folder.path(), &sink);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = ports::address();
     let mut process = talkative(folder.path(), address);
     let ask = |request: &str| try_exchange(address, request);
     let get = |path: &str, token: &str| {

@@ -4,6 +4,8 @@
 
 #[path = "nest/install.rs"]
 mod install;
+#[path = "support/ports.rs"]
+mod ports;
 mod support;
 #[allow(dead_code)]
 #[path = "log/world.rs"]

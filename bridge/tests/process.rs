@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/ports.rs"]
+mod ports;
 mod support;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -23,9 +25,7 @@ impl Process {
         std::fs::write(&sources, format!("{}{documents}", topics(&[("in", 3), ("out", 3), ("dead", 1)]))).unwrap();
         std::fs::create_dir_all(folder.join("tokens")).unwrap();
         std::fs::write(folder.join("tokens/in"), "secret").unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        let address = ports::address();
         let mut command = Command::new(env!("CARGO_BIN_EXE_till-bridge"));
         command.arg("--sources").arg(sources).arg("--log").arg(format!("embedded:{}", folder.join("log.db").display()));
         command.arg("--listen").arg(address.to_string()).arg("--ingress-tokens").arg(folder.join("tokens"));

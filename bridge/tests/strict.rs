@@ -12,6 +12,8 @@ mod cluster;
 mod lost;
 #[path = "support/place.rs"]
 mod place;
+#[path = "support/ports.rs"]
+mod ports;
 #[allow(dead_code)]
 #[path = "fire/process.rs"]
 mod process;

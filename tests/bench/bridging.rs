@@ -12,9 +12,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use till::address::free;
 
 use crate::kafka::Kafka;
-use crate::process::{Measured, free_port, wait_until};
+use crate::process::{Measured, wait_until};
 use crate::report::Report;
 use crate::sink;
 
@@ -47,7 +48,7 @@ struct Sink {
 
 impl Sink {
     async fn start() -> Result<Sink> {
-        let port = free_port()?;
+        let port = free(0);
         let process =
             Measured::start("sink", Command::new(std::env::current_exe()?).args(["sink", &port.to_string()]))?;
         let sink = Sink { _process: process, port };
@@ -99,7 +100,7 @@ impl<'a> Sources<'a> {
 
 impl Bridge {
     fn start(kafka: &Kafka, sources: &Sources) -> Result<Bridge> {
-        let (folder, port) = (tempfile::tempdir()?, free_port()?);
+        let (folder, port) = (tempfile::tempdir()?, free(0));
         let file = write(folder.path(), &kafka.address(), sources)?;
         let mut command = Command::new(BRIDGE);
         command.arg("--sources").arg(file).args(["--log", "kafka", "--replica", "bench", "--listen"]);

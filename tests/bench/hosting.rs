@@ -5,8 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use till::address::free;
 
-use crate::process::{Measured, free_port, wait_until};
+use crate::process::{Measured, wait_until};
 use crate::report::{Aim, Report};
 use crate::sink;
 
@@ -62,7 +63,7 @@ fn start(folder: &Path, port: u16) -> Result<Measured> {
 }
 
 async fn wake(folder: &Path) -> Result<Duration> {
-    let port = free_port()?;
+    let port = free(0);
     let mut host = start(folder, port)?;
     first_answer(&mut host, port).await?;
     host.scheduled()
@@ -76,7 +77,7 @@ async fn first_answer(host: &mut Measured, port: u16) -> Result<()> {
 }
 
 async fn requests(report: &mut Report, folder: &Path) -> Result<()> {
-    let port = free_port()?;
+    let port = free(0);
     let mut host = start(folder, port)?;
     first_answer(&mut host, port).await?;
     let (resident, _) = host.memory_kib()?;
@@ -85,7 +86,7 @@ async fn requests(report: &mut Report, folder: &Path) -> Result<()> {
     let path = "/payment/health";
     let of_host = per_request(&host, &format!("http://127.0.0.1:{port}{path}")).await?;
     host.check_alive()?;
-    let port = free_port()?;
+    let port = free(0);
     let plain = Measured::start("sink", Command::new(std::env::current_exe()?).args(["sink", &port.to_string()]))?;
     let url = format!("http://127.0.0.1:{port}/count");
     wait_until("the plain server", Duration::from_secs(10), async || sink::get(&url).await.is_some()).await?;

@@ -5,8 +5,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 use bridge::log::{Log, NewRecord, NewTopic, Transactions};
 use bytes::Bytes;
-
-use crate::process::free_pair;
+use till::address::free;
 
 /// The broker's partitions of every topic.
 pub const PARTITIONS: i32 = 6;
@@ -23,7 +22,7 @@ pub struct Kafka {
 
 impl Kafka {
     pub fn start() -> Result<Kafka> {
-        let kafka = Kafka { port: free_pair()?, folder: tempfile::tempdir()? };
+        let kafka = Kafka { port: free(1), folder: tempfile::tempdir()? };
         kafka.tool("start")?;
         Ok(kafka)
     }

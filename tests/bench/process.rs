@@ -114,18 +114,3 @@ pub async fn wait_until(what: &str, within: Duration, mut holds: impl AsyncFnMut
     }
     Ok(begun.elapsed())
 }
-
-/// A port of 127.0.0.1 that was free a moment ago.
-pub fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
-}
-
-/// Two neighbouring ports below those that connections take, for a broker and its controller.
-pub fn free_pair() -> Result<u16> {
-    let begun = std::process::id() as u16;
-    let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-    (0..1_000u16)
-        .map(|step| 20_000 + (begun % 4_000 + step * 2) % 12_000)
-        .find(|port| free(*port) && free(port + 1))
-        .context("no two free ports between 20000 and 32000")
-}

@@ -9,7 +9,7 @@ use std::path::Path;
 use chart_tests::postgres::{NotStarted, Postgres};
 use tests::outside::Kafka;
 use tests::process::Process;
-use till::address::Ports;
+use till::address::{Ports, free};
 use till::data::Data;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -30,7 +30,7 @@ impl World {
     /// Starts all of it, or says what this machine lacks.
     pub fn start(folder: &Path) -> Result<Self, String> {
         let data = Data::open(folder).expect("a data folder can be made");
-        let ports = Ports::free().expect("there are free ports");
+        let ports = Ports::free();
         let kafka = Kafka::start_known_as(&folder.join("kafka"), &format!("kafka.{DOMAIN}:9092"))?;
         let postgres = postgres()?;
         let process = world(folder, &ports);
@@ -106,7 +106,7 @@ fn world(folder: &Path, ports: &Ports) -> Process {
 
 /// A server of this test's own, since roles are one for a whole server.
 fn postgres() -> Result<Postgres, String> {
-    Postgres::start(tests::outside::free_pair(), &till::random::run_name()).map_err(|error| match error {
+    Postgres::start(free(0), &till::random::run_name()).map_err(|error| match error {
         NotStarted::Lacking(what) => what.to_owned(),
         NotStarted::Failed(said) => panic!("tools/postgres.sh start: {said}"),
     })

@@ -64,7 +64,7 @@ async fn ready(visitor: &Visitor, up: &Process) {
 async fn the_demo_works_in_a_fresh_house_and_after_a_kill_and_the_house_stops_in_seconds() {
     let folder = project::root().join("target/test/houses").join(till::random::run_name());
     let data = Data::open(&folder).expect("a data folder");
-    let ports = Ports::free().expect("free ports");
+    let ports = Ports::free();
     let visitor = Visitor::new(&ports, data.key());
     let place = place(&folder, &ports);
     let options: Vec<&str> = ["up"].into_iter().chain(place.iter().map(String::as_str)).collect();

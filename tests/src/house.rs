@@ -53,7 +53,7 @@ impl House {
             Log::Embedded => None,
             Log::Kafka => Some(Kafka::start(&folder.join("kafka"))?),
         };
-        let ports = Ports::free().expect("there are free ports");
+        let ports = Ports::free();
         if let Some(kafka) = &kafka {
             outside::topics(&data, &kafka.address()).await.expect("the broker makes topics");
         }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use till::address::Ports;
+use till::address::{Ports, free};
 use till::cli::Where;
 use till::data::Data;
 use till::{Error, sources};
@@ -75,12 +75,12 @@ pub struct Kafka {
 impl Kafka {
     /// Starts a broker, or says what this machine lacks.
     pub fn start(folder: &Path) -> Result<Self, String> {
-        Kafka { port: free_pair(), folder: folder.to_owned(), properties: String::new() }.started()
+        Kafka { port: free(1), folder: folder.to_owned(), properties: String::new() }.started()
     }
 
     /// The same with a second listener, whose clients are told that the broker is at `address`: they come by a relay.
     pub fn start_known_as(folder: &Path, address: &str) -> Result<Self, String> {
-        let mut kafka = Kafka { port: free_pair(), folder: folder.to_owned(), properties: String::new() };
+        let mut kafka = Kafka { port: free(1), folder: folder.to_owned(), properties: String::new() };
         let (port, second) = (kafka.port, kafka.second_port());
         kafka.properties = format!(
             "listeners=PLAINTEXT://127.0.0.1:{port},RELAYED://127.0.0.1:{second},CONTROLLER://127.0.0.1:{}\n\
@@ -132,15 +132,4 @@ pub async fn topics(data: &Data, brokers: &str) -> Result<(), Error> {
     let place = Where { data: data.folder().to_owned(), project: project::root(), ports: Ports::default() };
     let config = sources::config(&place, data, Some(brokers), 1)?;
     sources::apply(&config).await.map(drop)
-}
-
-/// A port whose next one is free too (the broker's controller takes it), below those that the kernel gives out.
-pub fn free_pair() -> u16 {
-    let free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-    loop {
-        let port = 20_000 + u16::from_le_bytes(till::random::bytes()) % 12_000;
-        if free(port) && free(port + 1) {
-            return port;
-        }
-    }
 }

@@ -15,15 +15,17 @@ pub type Rows = BTreeMap<String, i64>;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The rows when everything that was told has been heard: no record waits, and no function has anything left to push.
+/// The rows when everything that was told has been heard: every function has been woken, which makes its tables, no record
+/// waits, and no function has anything left to push.
 pub async fn at_rest(house: &House) -> Result<Rows, Error> {
     until("a house at rest", PATIENCE, async || {
         let before = count(house);
         let bridge = house.visitor.bridge_metrics().await?;
+        let woken = FUNCTIONS.iter().all(|function| bridge.sum("till_wakes_total", &[("sink", function)]) > 0.0);
         let waits = bridge.sum("till_lag", &[]) + bridge.sum("till_in_flight", &[]);
         let unsent: i64 =
             before.iter().filter(|(table, _)| table.ends_with(".guest_outbox")).map(|(_, rows)| rows).sum();
-        Ok((waits == 0.0 && unsent == 0 && count(house) == before).then_some(before))
+        Ok((woken && waits == 0.0 && unsent == 0 && count(house) == before).then_some(before))
     })
     .await
 }

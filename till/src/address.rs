@@ -1,6 +1,8 @@
 //! Where the parts of a house listen on this machine, and the URLs made of it.
 
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpStream};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +11,8 @@ use crate::random;
 /// Linux gives clients ports from 32768 on.
 const FREE_FROM: u16 = 20_000;
 const FREE_COUNT: u16 = 12_000;
+/// Where nobody in this process has looked for a free port yet.
+static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(u16::from_le_bytes(random::bytes())));
 
 /// One port for each part; all bind 127.0.0.1.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
@@ -44,25 +48,32 @@ impl Default for Ports {
 }
 
 impl Ports {
-    /// Seven ports that nobody listens on now, for a house beside others. They lie below those that the kernel gives out to
-    /// clients by itself, so that none of them is taken before the house uses it.
-    pub fn free() -> std::io::Result<Self> {
-        let mut held: Vec<TcpListener> = Vec::new();
-        while held.len() < 7 {
-            let port = FREE_FROM + u16::from_le_bytes(random::bytes()) % FREE_COUNT;
-            held.extend(TcpListener::bind(("127.0.0.1", port)).ok());
+    /// Ports that nobody listens on now, for a house beside others.
+    pub fn free() -> Self {
+        Ports {
+            functions: free(0),
+            bridge: free(0),
+            metrics: free(0),
+            merchant: free(0),
+            feeds: free(0),
+            mailbox: free(0),
+            chain: free(0),
         }
-        let mut ports = held.iter().map(|listener| listener.local_addr().map(|address| address.port()));
-        let mut next = || ports.next().expect("seven ports are held");
-        Ok(Ports {
-            functions: next()?,
-            bridge: next()?,
-            metrics: next()?,
-            merchant: next()?,
-            feeds: next()?,
-            mailbox: next()?,
-            chain: next()?,
-        })
+    }
+}
+
+/// A port of 127.0.0.1 with `more` behind it, at all of which nobody listens now, and which nobody else in this process is
+/// given. They lie below those that the kernel gives out to clients by itself, so that none is taken before it is used.
+///
+/// It knocks instead of listening for a moment: a process that another thread starts just then would inherit the listener, and
+/// keep the port until it has become another program.
+pub fn free(more: u16) -> u16 {
+    let is_free = |port: u16| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err();
+    loop {
+        let port = FREE_FROM + NEXT.fetch_add(more + 1, Ordering::Relaxed) % FREE_COUNT;
+        if (port..=port + more).all(is_free) {
+            return port;
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod codes;
+#[path = "../support/ports.rs"]
+mod ports;
 mod raw;
 mod recipient;
 mod replies;

@@ -1,15 +1,10 @@
 //! A sink that was idle: what counts as waking, what does not, and how it is met when it is back.
 
-use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use crate::codes::plain;
+use crate::ports;
 use crate::support::*;
-
-/// An address at which nobody listens.
-fn nowhere() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
 
 /// Calls and dead letters of a record without any retry, whose first call is answered so.
 fn after(first: impl Fn() -> Answer + Send + Sync + 'static) -> (usize, usize) {
@@ -45,7 +40,7 @@ fn a_503_of_the_sink_itself_is_a_failure_and_not_waking() {
 fn when_the_budget_is_used_up_silence_is_failure() {
     let house = House::new();
     let delivery = format!("  delivery: {{ retry: 0, wakeBudget: PT0.3S, {DEAD_LETTERS} }}\n");
-    let bridge = house.start(&source(nowhere(), &delivery));
+    let bridge = house.start(&source(ports::address(), &delivery));
     house.write(vec![record("k", "v")]);
     assert_eq!(header(&house.wait_for_records("dead", 1)[0].headers, "knativeerrorcode"), "0");
     assert!(bridge.get("/sources").1.contains("\"gate\": \"failing\""));
@@ -55,7 +50,7 @@ fn when_the_budget_is_used_up_silence_is_failure() {
 #[test]
 fn no_herd_meets_a_sink_that_is_back() {
     const WORK: Duration = Duration::from_millis(60);
-    let (house, address) = (House::new(), nowhere());
+    let (house, address) = (House::new(), ports::address());
     let bridge = house.start(&source(address, "  concurrency: { max: 16 }\n"));
     house.write((0..60).map(|n| record(&format!("k{n}"), "v")).collect());
     wait("waking", || bridge.get("/sources").1.contains("\"gate\": \"waking\"").then_some(()));

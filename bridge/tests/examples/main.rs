@@ -11,6 +11,8 @@ mod certificates;
 #[path = "../nest/install.rs"]
 mod install;
 mod page;
+#[path = "../support/ports.rs"]
+mod ports;
 mod shell;
 #[allow(dead_code)]
 #[path = "../log/world.rs"]

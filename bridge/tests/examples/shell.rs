@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::page;
+use super::{page, ports};
 
 /// How long a page may wait for what it says you see.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -41,8 +41,8 @@ impl Shell {
 
     /// The same with what pages say, and what is meant here.
     pub fn at(example: &Path, mut places: Vec<(&'static str, String)>) -> Shell {
-        let listen = free_port();
-        places.extend([("3001", listen.clone()), ("8080", free_port())]);
+        let listen = ports::free(0).to_string();
+        places.extend([("3001", listen.clone()), ("8080", ports::free(0).to_string())]);
         let name = example.file_name().expect("it is a folder").to_string_lossy().into_owned();
         let folder = tempfile::tempdir().unwrap();
         let shell = Shell { folder, name, listen, places, terminals: BTreeMap::new(), said: String::new() };
@@ -153,9 +153,4 @@ impl Terminal {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
-}
-
-fn free_port() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port().to_string()
 }

@@ -1,10 +1,10 @@
 //! Brokers of one's own that may be killed, each behind a proxy.
 
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::ports;
 use crate::proxy::Proxy;
 
 pub struct Cluster {
@@ -22,7 +22,7 @@ impl Cluster {
             skip("the bridge under fire", "java and mvn (Debian: default-jre-headless, maven)");
             return None;
         }
-        let port = free_port();
+        let port = ports::free(25);
         let proxies = (0..brokers as u16).map(|n| Proxy::start(port + 10 * n + 5)).collect();
         let cluster = Cluster { port, brokers, proxies, data: data.to_owned(), properties: properties.to_owned() };
         cluster.run("start", &[&brokers.to_string()]);
@@ -88,17 +88,6 @@ impl Drop for Cluster {
 
 fn join(ports: impl Iterator<Item = u16>) -> String {
     ports.map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
-}
-
-/// A port below those that the kernel gives to clients, with room for three brokers.
-fn free_port() -> u16 {
-    loop {
-        let port = fastrand::u16(20_000..32_000);
-        let is_free = |offset: u16| TcpListener::bind(("127.0.0.1", port + offset)).is_ok();
-        if [0, 1, 5, 10, 11, 15, 20, 21, 25].into_iter().all(is_free) {
-            return port;
-        }
-    }
 }
 
 fn has(program: &str, argument: &str) -> bool {

@@ -8,6 +8,8 @@ mod cluster;
 mod disk;
 mod faults;
 mod full;
+#[path = "../support/ports.rs"]
+mod ports;
 mod process;
 mod proxy;
 mod report;

@@ -1,11 +1,12 @@
 //! `till-bridge` as a process that can be killed, frozen and asked.
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::ports;
 use crate::support::{try_exchange, wait_within};
 
 pub struct Process {
@@ -17,9 +18,7 @@ pub struct Process {
 impl Process {
     /// Its log goes to `folder`, behind that of its predecessors of the same name.
     pub fn start(folder: &Path, replica: &str, more: &[&str]) -> Process {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        let address = ports::address();
         let log = File::options().append(true).create(true).open(folder.join(format!("{replica}.log"))).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_till-bridge"))
             .arg("--sources")

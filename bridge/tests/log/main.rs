@@ -4,6 +4,8 @@
 
 mod beginning;
 mod embedded;
+#[path = "../support/ports.rs"]
+mod ports;
 mod sharing;
 mod world;
 

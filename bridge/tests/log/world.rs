@@ -15,6 +15,8 @@ use bridge::log::{
 };
 use bytes::Bytes;
 
+use crate::ports;
+
 /// Long enough for a slow machine; nothing waits for it when all is well.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -228,7 +230,7 @@ pub struct Broker(u16);
 
 impl Broker {
     pub fn start() -> Broker {
-        let broker = Broker(free_port());
+        let broker = Broker(ports::free(1));
         broker.run("start");
         broker
     }
@@ -246,15 +248,5 @@ impl Broker {
             .env("KAFKA_OWNER", std::process::id().to_string())
             .status();
         assert!(done.is_ok_and(|status| status.success()), "kafka.sh {what} failed; see above");
-    }
-}
-
-/// A port below those that the kernel gives to clients, with a free neighbour, since the controller takes the next one.
-fn free_port() -> u16 {
-    loop {
-        let port = fastrand::u16(20_000..32_000);
-        if (0..2).all(|next| std::net::TcpListener::bind(("127.0.0.1", port + next)).is_ok()) {
-            return port;
-        }
     }
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::certificates::{Authority, Pair, mount};
+use crate::ports;
 use crate::world::{has, skip};
 
 pub const PASSWORD: &str = "the-broker-s-secret-7261";
@@ -70,7 +71,7 @@ fn start() -> Option<Secure> {
     let authority = Authority::new("broker's authority");
     let own = authority.sign("localhost");
     let till = authority.sign("till");
-    let port = free_port();
+    let port = ports::free(3);
     // Where the script looks first, and what it forgets when this process has ended.
     let tls = data.join(port.to_string()).join("tls");
     mount(&tls, &[("server.pem", &format!("{}{}", own.key, own.cert)), ("ca.pem", &authority.pem)]);
@@ -88,14 +89,4 @@ fn run(port: u16, data: &Path) {
         .env("KAFKA_OWNER", std::process::id().to_string())
         .status();
     assert!(done.is_ok_and(|status| status.success()), "kafka.sh start failed; see above");
-}
-
-/// Below those that the kernel gives to clients, with three free neighbours.
-fn free_port() -> u16 {
-    loop {
-        let port = fastrand::u16(20_000..32_000);
-        if (0..4).all(|next| std::net::TcpListener::bind(("127.0.0.1", port + next)).is_ok()) {
-            return port;
-        }
-    }
 }

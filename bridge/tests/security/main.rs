@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/ports.rs"]
+mod ports;
 #[path = "../support/mod.rs"]
 mod support;
 #[allow(dead_code)]

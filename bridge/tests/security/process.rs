@@ -1,9 +1,10 @@
 //! `till-bridge` as a process whose every word is kept.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::ports;
 use crate::support::{try_exchange, wait};
 use crate::world::unique;
 
@@ -20,7 +21,7 @@ impl Process {
         std::fs::write(&sources, documents).unwrap();
         std::fs::create_dir_all(folder.join("tokens")).unwrap();
         std::fs::create_dir_all(folder.join("secrets")).unwrap();
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = ports::address();
         let child = Command::new(env!("CARGO_BIN_EXE_till-bridge"))
             .arg("--sources")
             .arg(sources)

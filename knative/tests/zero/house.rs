@@ -42,7 +42,8 @@ pub fn free_port() -> Result<u16> {
     let begun = std::process::id() as u16;
     let step = || NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let mut tried = (0..12_000).map(|_| 20_000 + begun.wrapping_add(step()) % 12_000);
-    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    // A listener, also one of a moment, would be inherited by a process that another thread starts just then.
+    let is_free = |port: &u16| std::net::TcpStream::connect(("127.0.0.1", *port)).is_err();
     tried.find(is_free).context("no free port between 20000 and 32000")
 }
 

@@ -120,7 +120,7 @@ pub async fn let_go(data: &Data, place: Place) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address::Ports;
+    use crate::address::free;
     use std::path::Path;
 
     /// Loud where there is no anvil: the chain's own tests need it.
@@ -140,7 +140,7 @@ mod tests {
         let Some(anvil) = anvil() else { return };
         let folder = tempfile::tempdir().unwrap();
         let data = Data::open(folder.path()).unwrap();
-        let place = Place { part: "the chain", port: Ports::free().unwrap().chain, option: "--chain-port" };
+        let place = Place { part: "the chain", port: free(0), option: "--chain-port" };
         let node = chain::Node::new(Client::default(), url(place.port));
         let chain = Chain::start(&data, place, Some(anvil.clone())).await.unwrap();
         node.mine(7).await.unwrap();
