@@ -29,6 +29,8 @@ pub struct Metrics {
     pub commits: Cell<u64>,
     pub commit_failures: Cell<u64>,
     pub rebalances: Cell<u64>,
+    /// Records that were sent and not settled when their partition went.
+    pub abandoned: Cell<u64>,
     /// Seconds since 1970 of the last settled delivery.
     pub last_delivery_s: Cell<i64>,
     attempts: RefCell<BTreeMap<&'static str, u64>>,
@@ -93,7 +95,7 @@ impl Page {
 
     /// The counters of all sources, by name.
     pub fn sources(&mut self, sources: &[(String, std::rc::Rc<Metrics>)]) {
-        let counters: [Reading<Metrics>; 16] = [
+        let counters: [Reading<Metrics>; 17] = [
             (("till_records_total", "counter", "Records read"), |m| m.records.get() as f64),
             (("till_skipped_total", "counter", "Records that the source does not want"), |m| m.skipped.get() as f64),
             (("till_settled_total", "counter", "Records delivered and settled"), |m| m.settled.get() as f64),
@@ -119,6 +121,10 @@ impl Page {
                 m.commit_failures.get() as f64
             }),
             (("till_rebalances_total", "counter", "Partitions assigned or revoked"), |m| m.rebalances.get() as f64),
+            (
+                ("till_abandoned_total", "counter", "Records under way when their partition went, delivered again"),
+                |m| m.abandoned.get() as f64,
+            ),
             (("till_last_delivery_seconds", "gauge", "When a delivery was settled last"), |m| {
                 m.last_delivery_s.get() as f64
             }),

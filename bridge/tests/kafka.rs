@@ -72,6 +72,31 @@ fn on_kafka_two_bridges_share_the_work_and_one_may_go() {
     drop(two);
 }
 
+// promise: BRIDGE: what was under way when its partition went is told, and delivered again
+#[test]
+fn on_kafka_a_partition_that_goes_with_work_under_way_says_so() {
+    let Some(place) = place() else { return };
+    let out = place.out();
+    let sink = Sink::start(move |call, before| {
+        // Longer than a drain.
+        let after = if before == 0 && !call.is_wake() { Duration::from_secs(20) } else { Duration::ZERO };
+        Answer::events(&[place::reply(call, &out, &call.data())]).after(after)
+    });
+    let one = place.start("one", &sink);
+    place.write((0..6).map(|n| record(&format!("k{n}"), "v")).collect());
+    sink.wait_for(6);
+    let _two = place.start("two", &sink);
+    let abandoned = |bridge: &Bridge| {
+        let page = bridge.get("/metrics").1;
+        let count = page.lines().find_map(|line| line.strip_prefix("till_abandoned_total{source=\"s\"} ")).unwrap();
+        count.parse::<usize>().unwrap()
+    };
+    let told = wait_within(Duration::from_secs(40), "partitions for two", || Some(abandoned(&one)).filter(|n| *n > 0));
+    place.wait_until_settled();
+    assert_eq!(sink.deliveries().len(), 6 + told, "what was under way was sent again, and nothing else");
+    assert_eq!(place.read(&place.out()).len(), 6, "one reply each");
+}
+
 // promise: BRIDGE: dead letters are listed and redriven
 #[test]
 fn on_kafka_letters_are_redriven_by_whichever_bridge_has_the_partition() {

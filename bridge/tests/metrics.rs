@@ -118,7 +118,7 @@ fn events(kinds: &[&str]) -> Vec<bridge::log::NewRecord> {
 const MORE: &str = "  filters:\n    - prefix: { type: a. }\n  reply: { byType: true, types: [out.] }\n";
 
 /// After the ten records of the test below.
-const COUNTED: [(&str, &str, f64); 19] = [
+const COUNTED: [(&str, &str, f64); 20] = [
     ("till_records_total", "", 10.0),
     ("till_skipped_total", "", 2.0),
     ("till_settled_total", "", 7.0),
@@ -128,6 +128,7 @@ const COUNTED: [(&str, &str, f64); 19] = [
     ("till_redriven_total", "", 0.0),
     ("till_replies_total", "", 2.0),
     ("till_rebalances_total", "", 3.0),
+    ("till_abandoned_total", "", 0.0),
     ("till_commit_failures_total", "", 0.0),
     ("till_attempts_total", ",outcome=\"2xx\"", 7.0),
     ("till_attempts_total", ",outcome=\"4xx\"", 1.0),

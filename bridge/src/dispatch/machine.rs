@@ -128,9 +128,9 @@ impl<R: Clone> Machine<R> {
         self.deliveries.get(&id).is_some_and(|delivery| delivery.phase == Phase::Writing)
     }
 
-    /// Whether nothing of these partitions is under way.
-    pub fn is_quiet(&self, slots: &[Slot]) -> bool {
-        slots.iter().filter_map(|slot| self.partitions.get(slot)).all(Partition::is_quiet)
+    /// Records of these partitions that were sent and are not settled.
+    pub fn under_way(&self, slots: &[Slot]) -> usize {
+        slots.iter().filter_map(|slot| self.partitions.get(slot)).map(Partition::under_way).sum()
     }
 
     /// No more records should come: memory is full.
@@ -365,8 +365,9 @@ impl<R: Clone> Machine<R> {
 
     /// Half of the memory is for what moves: it is full until half of that is free. The other half is for what is stuck, shared by
     /// the partitions: one that has its share is paused, so that it stops none of the others. A partition is never paused
-    /// because records come faster than the sink takes them: a log forgets what it has fetched of a paused partition. What has
-    /// its answer and waits for the log may take what is left of either half, so that the sink has work meanwhile.
+    /// because records come faster than the sink takes them, nor while answers of it are being written, which makes room in
+    /// its metadata: a log forgets what it has fetched of a paused partition. What has its answer and waits for the log may
+    /// take what is left of either half, so that the sink has work meanwhile.
     fn balance(&mut self, actions: &mut Vec<Action<R>>) {
         let memory = Load { records: self.policy.records_max, bytes: self.policy.bytes_max };
         let used = Load { records: self.deliveries.len(), bytes: self.bytes };
@@ -376,8 +377,8 @@ impl<R: Clone> Machine<R> {
         let share = memory.part(2 * self.partitions.len().max(1));
         for (slot, partition) in &mut self.partitions {
             let limit = share.part(if partition.paused { 2 } else { 1 });
-            let pause =
-                self.lanes.stuck(*slot).reaches(Load { records: limit.records.max(1), bytes: limit.bytes.max(1) });
+            let limit = Load { records: limit.records.max(1), bytes: limit.bytes.max(1) };
+            let pause = self.lanes.stuck(*slot).reaches(limit) && (partition.paused || partition.writing == 0);
             if pause != partition.paused {
                 partition.paused = pause;
                 actions.push(if pause { Action::Pause(*slot) } else { Action::Resume(*slot) });

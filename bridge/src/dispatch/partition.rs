@@ -79,8 +79,8 @@ impl Partition {
         self.attempts.get(&offset).copied().unwrap_or(0)
     }
 
-    /// Nothing is under way.
-    pub fn is_quiet(&self) -> bool {
-        self.in_flight == 0 && self.writing == 0
+    /// Records that were sent and are not settled.
+    pub fn under_way(&self) -> usize {
+        self.in_flight + self.writing
     }
 }

@@ -248,3 +248,19 @@ fn stuck_partitions_leave_the_others_their_memory() {
         id = sent(&bench.answer(id, Verdict::Settled)).expect("the other partition goes on");
     }
 }
+
+#[test]
+fn a_partition_whose_answers_are_being_written_is_not_paused() {
+    let policy = Policy { records_max: 40, bytes_max: 10_000, metadata_bytes_max: 60, ..policy() };
+    let (mut bench, mut writing) = (Bench::new(policy), Vec::new());
+    for offset in 0..35 {
+        let mut actions = bench.record(ONE, offset, offset as u64);
+        if let Some(id) = sent(&actions) {
+            actions.extend(bench.answer(id, Verdict::Reply));
+            writing.push(id);
+        }
+        assert!(!actions.contains(&Action::Pause(ONE)), "what is written makes room");
+    }
+    assert!(writing.len() < 25, "more than its share waits for room in the metadata");
+    assert!(sent(&bench.step(Input::Written(writing))).is_some());
+}

@@ -36,7 +36,7 @@ impl Running<'_> {
         }
         let slots: Vec<Slot> = revoked.partitions.iter().map(|partition| self.partitions.slot(partition)).collect();
         if revoked.lost {
-            return self.step(Input::Gone(slots));
+            return self.gone(slots);
         }
         self.finish_leaving().await;
         self.step(Input::Leaving(slots.clone()));
@@ -48,7 +48,7 @@ impl Running<'_> {
         let ends = self
             .leaving
             .as_ref()
-            .is_some_and(|leaving| Instant::now() >= leaving.deadline || self.machine.is_quiet(&leaving.slots));
+            .is_some_and(|leaving| Instant::now() >= leaving.deadline || self.machine.under_way(&leaving.slots) == 0);
         if ends {
             self.finish_leaving().await;
         }
@@ -58,8 +58,25 @@ impl Running<'_> {
     pub(super) async fn finish_leaving(&mut self) {
         let Some(leaving) = self.leaving.take() else { return };
         self.settle_now().await;
-        self.step(Input::Gone(leaving.slots));
+        self.gone(leaving.slots);
         drop(leaving.revoked.release);
+    }
+
+    /// Forgets partitions. What is under way of them is delivered again, by whoever has them next: nobody will commit its answers.
+    pub(super) fn gone(&mut self, slots: Vec<Slot>) {
+        let records = self.machine.under_way(&slots);
+        if records > 0 {
+            add(&self.hop.metrics.abandoned, records);
+            let partitions: Vec<String> = slots.iter().map(|slot| self.partitions.get(*slot).to_string()).collect();
+            let (source, partitions) = (&self.hop.source.name, partitions.join(" "));
+            tracing::warn!(
+                source,
+                partitions,
+                records,
+                "partitions went before this was settled: it is delivered again"
+            );
+        }
+        self.step(Input::Gone(slots));
     }
 
     pub(super) fn close_when_quiet(&mut self) {

@@ -27,7 +27,7 @@ impl Running<'_> {
             Error::Metadata(_) => self.step(Input::MetadataMax(metadata_len.saturating_sub(1) / 2)),
             Error::NotOurs(partition) => {
                 let slot = self.partitions.slot(partition);
-                self.step(Input::Gone(vec![slot]));
+                self.gone(vec![slot]);
             }
             Error::Fenced(_) | Error::Unavailable(_) | Error::Closed | Error::Config(_) => {
                 self.settling.back_off();

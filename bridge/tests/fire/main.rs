@@ -17,6 +17,7 @@ mod sink;
 mod situation;
 #[path = "../support/mod.rs"]
 mod support;
+mod told;
 mod world;
 
 use std::path::PathBuf;

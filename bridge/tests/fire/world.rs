@@ -21,6 +21,7 @@ use crate::process::Process;
 use crate::sink::{REFUSE, Sink};
 use crate::situation::Written;
 use crate::support::{topics, wait_within};
+use crate::told;
 
 pub const PARTITIONS: i32 = 6;
 
@@ -192,7 +193,7 @@ impl World {
             replies: self.read("out"),
             letters: self.read("dead"),
             calls: self.sink.calls(),
-            interruptions: std::mem::take(&mut self.interruptions),
+            interruptions: told::interruptions(self.path()).into_iter().chain(self.interruptions.drain(..)).collect(),
         }
     }
 
