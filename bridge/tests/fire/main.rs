@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod canary;
 mod checker;
 mod cluster;
 mod disk;
@@ -23,6 +24,7 @@ mod world;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use canary::Canary;
 use faults::Fault;
 use report::Report;
 use world::{Plan, World, target};
@@ -39,11 +41,13 @@ fn play(plan: &Plan, faults: impl Iterator<Item = Fault>) -> Option<Report> {
     let begun = Instant::now();
     let writer = world.writer(plan.records_per_second);
     world.wait_for_progress();
+    let mut canary = Canary::new(&world.cluster.direct());
     let mut inflicted = Vec::new();
     for fault in faults {
         println!("{:>6.1} s  {fault:?}", begun.elapsed().as_secs_f64());
         world.inflict(fault);
         inflicted.push((fault, world.wait_for_progress()));
+        canary.sings();
     }
     drop(writer);
     world.wait_until_settled(Duration::from_secs(60));
