@@ -19,7 +19,7 @@
 # KAFKA_JVM (all options of the Java machine, instead of those for a small broker that starts at once),
 # KAFKA_OWNER (a process id: when that process has ended, the brokers are wiped), KAFKA_PROPERTIES (more lines for
 # server.properties), KAFKA_PROXIES (ports, one a broker, of proxies that stand before its second listener at PORT+5: clients
-# that begin there stay there).
+# that begin there stay there), KAFKA_DISKS (folders, one a broker, for the records alone, instead of DATA/PORT/ID/data).
 set -euo pipefail
 
 version=4.4.0
@@ -107,6 +107,11 @@ PROPERTIES
   done
 }
 
+data_of() { # id: the folder of its records
+  local disks=(${KAFKA_DISKS:-})
+  echo "${disks[$1 - 1]:-$run/$1/data}"
+}
+
 configure() { # id, brokers
   local id=$1 brokers=$2 own=$((port + 10 * ($1 - 1))) voters="" i
   for i in $(seq 1 "$brokers"); do voters+="${voters:+,}$i@127.0.0.1:$((port + 10 * (i - 1) + 1))"; done
@@ -124,7 +129,7 @@ advertised.listeners=$doors
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PASSWORD:SASL_SSL,CERTIFICATE:SSL
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
-log.dirs=$run/$id/data
+log.dirs=$(data_of "$id")
 # Topics are created on purpose: a name with a typing error must fail.
 auto.create.topics.enable=false
 default.replication.factor=$replicas
@@ -174,7 +179,7 @@ ids() { [ -e "$run/brokers" ] && seq 1 "$(cat "$run/brokers")" || true; }
 
 launch() { # id
   alive "$1" && return
-  if [ ! -e "$run/$1/data/meta.properties" ]; then
+  if [ ! -e "$(data_of "$1")/meta.properties" ]; then
     local users=() user kind
     if [ -n "${KAFKA_SECURE:-}" ]; then
       for user in till stranger; do
@@ -236,6 +241,12 @@ stop() {
   done
 }
 
+forget() {
+  local id
+  for id in $(ids); do find "$(data_of "$id")" -mindepth 1 -delete 2>/dev/null || true; done
+  rm -rf "$run"
+}
+
 status() {
   local id none=1
   for id in $(ids); do
@@ -248,7 +259,7 @@ case $what in
   fetch) fetch ;;
   start) start "${3:-1}" ;;
   stop) stop ;;
-  wipe) stop; rm -rf "$run"; rmdir "$(dirname "$run")" 2>/dev/null || true ;;
+  wipe) stop; forget; rmdir "$(dirname "$run")" 2>/dev/null || true ;;
   kill) kill -9 "$(cat "$run/${3:-1}/pid")"; rm -f "$run/${3:-1}/pid" ;;
   status) status ;;
   *) echo "kafka.sh: $what is none of start, stop, wipe, kill, status, fetch" >&2; exit 2 ;;

@@ -67,7 +67,7 @@ fn cluster() -> Option<&'static Cluster> {
         log.with_max_level(tracing::Level::WARN).init();
         let own = "offset.metadata.max.bytes=64\nmessage.max.bytes=10000000\nauto.create.topics.enable=true";
         let properties = format!("{}\n{own}", acl::PROPERTIES);
-        Cluster::start(1, &std::env::temp_dir().join(format!("till-strict-{}", std::process::id())), &properties)
+        Cluster::start(1, &std::env::temp_dir().join(format!("till-strict-{}", std::process::id())), &[], &properties)
     };
     CLUSTER.get_or_init(start).as_ref()
 }

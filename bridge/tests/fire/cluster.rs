@@ -12,19 +12,23 @@ pub struct Cluster {
     brokers: usize,
     pub proxies: Vec<Proxy>,
     data: PathBuf,
+    disks: Vec<String>,
     properties: String,
 }
 
 impl Cluster {
-    /// `None`, loudly, where Java or Maven is missing. Its data lie in `data`, and go with it.
-    pub fn start(brokers: usize, data: &Path, properties: &str) -> Option<Cluster> {
+    /// `None`, loudly, where Java or Maven is missing. Its data lie in `data`, and go with it; its records lie on `disks`, one a
+    /// broker, where there are any.
+    pub fn start(brokers: usize, data: &Path, disks: &[PathBuf], properties: &str) -> Option<Cluster> {
         if !(has("java", "-version") && has("mvn", "-version")) {
             skip("the bridge under fire", "java and mvn (Debian: default-jre-headless, maven)");
             return None;
         }
         let port = ports::free(25);
         let proxies = (0..brokers as u16).map(|n| Proxy::start(port + 10 * n + 5)).collect();
-        let cluster = Cluster { port, brokers, proxies, data: data.to_owned(), properties: properties.to_owned() };
+        let disks = disks.iter().map(|disk| disk.to_str().unwrap().to_owned()).collect();
+        let cluster =
+            Cluster { port, brokers, proxies, data: data.to_owned(), disks, properties: properties.to_owned() };
         cluster.run("start", &[&brokers.to_string()]);
         Some(cluster)
     }
@@ -72,6 +76,7 @@ impl Cluster {
             .env("KAFKA_DATA_DIR", &self.data)
             .env("KAFKA_OWNER", std::process::id().to_string())
             .env("KAFKA_PROXIES", proxies.join(" "))
+            .env("KAFKA_DISKS", self.disks.join(" "))
             .env("KAFKA_PROPERTIES", &self.properties)
             .output()
             .unwrap();

@@ -19,6 +19,10 @@ impl Disk {
         Some(Disk(at.to_owned()))
     }
 
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     pub fn fill(&self) {
         let mut file = File::create(self.0.join("filler")).unwrap();
         let block = vec![0; 1 << 20];

@@ -28,7 +28,7 @@ pub enum Fault {
     RefuseDeadLetters,
     /// Bridges come and go while the sink is slow.
     Storm,
-    /// The brokers have no room left, and most likely end.
+    /// A broker has no room left, and most likely ends.
     FullDisk,
     /// An embedded log beside all this has no room left.
     FullLog,
@@ -59,6 +59,7 @@ pub fn long() -> Vec<Fault> {
 const FREEZE: Duration = Duration::from_secs(3);
 /// Longer than the session of a member.
 const LOSS: Duration = Duration::from_secs(45);
+const FULL: Duration = Duration::from_secs(5);
 /// The number of the bridge that comes and goes.
 const GUEST: usize = 100;
 
@@ -104,9 +105,7 @@ impl World {
     }
 
     fn kill_a_broker(&mut self) {
-        let broker = self.chance.usize(..self.cluster.proxies.len());
-        // One whose disk was full may have ended after it had been looked for: without two of three nothing goes on.
-        self.cluster.revive();
+        let broker = self.any_broker();
         self.cluster.kill(broker);
         // The others do its work meanwhile.
         self.wait_for_progress();
@@ -132,14 +131,23 @@ impl World {
     }
 
     fn fill_the_disk(&mut self) {
-        if let Some(disk) = &self.disk {
-            disk.fill();
-            std::thread::sleep(Duration::from_secs(5));
-            disk.free();
-            // A broker without room takes its time to end, and is not there when it has.
-            let revive = || self.cluster.try_revive().inspect_err(|said| println!("{said}")).ok();
-            wait_within(Duration::from_secs(90), "brokers that have room again", revive);
-        }
+        let broker = self.any_broker();
+        let Some(disk) = self.disks.get(broker) else { return };
+        disk.fill();
+        // Time to find out, and to end; the others do its work meanwhile.
+        std::thread::sleep(FULL);
+        self.wait_for_progress();
+        disk.free();
+        // A broker without room takes its time to end, and is not there when it has.
+        let revive = || self.cluster.try_revive().inspect_err(|said| println!("{said}")).ok();
+        wait_within(Duration::from_secs(90), "a broker that has room again", revive);
+    }
+
+    /// One of them, when all are there: without two of three nothing goes on.
+    fn any_broker(&mut self) -> usize {
+        // One whose disk was full may have ended after it had been looked for.
+        self.cluster.revive();
+        self.chance.usize(..self.cluster.proxies.len())
     }
 
     fn storm(&mut self) {

@@ -57,9 +57,9 @@ fn play(plan: &Plan, faults: impl Iterator<Item = Fault>) -> Option<Report> {
 }
 
 /// Three brokers, two bridges, a quick sink.
-fn plan(seed: u64, small_disk: bool) -> Plan {
+fn plan(seed: u64, small_disks: bool) -> Plan {
     let work = Duration::from_millis(3);
-    Plan { brokers: 3, bridges: 2, records_per_second: 300, keys: 60, work, small_disk, seed }
+    Plan { brokers: 3, bridges: 2, records_per_second: 300, keys: 60, work, small_disks, seed }
 }
 
 /// The faults that `FAULTS=KillBroker,SinkTricks` names, or all.
@@ -93,7 +93,7 @@ fn under_fire_nothing_is_lost_doubled_or_overtaken() {
 fn three_bridges_are_thrice_as_fast_and_a_fourth_may_come_and_go() {
     let seed = seed();
     let (_alone, work) = (alone(), Duration::from_millis(60));
-    let plan = Plan { brokers: 1, bridges: 1, records_per_second: 0, keys: 600, work, small_disk: false, seed };
+    let plan = Plan { brokers: 1, bridges: 1, records_per_second: 0, keys: 600, work, small_disks: false, seed };
     let Some(mut world) = World::start(&plan) else { return };
     world.write(9_000);
     let mut rates = Vec::new();

@@ -24,6 +24,8 @@ use crate::support::{topics, wait_within};
 use crate::told;
 
 pub const PARTITIONS: i32 = 6;
+/// Of a broker's disk: room for the records of some hours.
+const SIZE: &str = "size=1g";
 
 /// What kind of world it is.
 pub struct Plan {
@@ -33,8 +35,8 @@ pub struct Plan {
     pub keys: u32,
     /// What a call costs the sink.
     pub work: Duration,
-    /// The brokers have a disk of 400 MB together, which can be filled.
-    pub small_disk: bool,
+    /// Each broker has a disk of its own, which can be filled.
+    pub small_disks: bool,
     pub seed: u64,
 }
 
@@ -56,8 +58,8 @@ pub struct World {
     keys: u32,
     log: Log,
     runtime: Runtime,
-    /// Goes after the cluster, whose data are on it.
-    pub disk: Option<Disk>,
+    /// One a broker, or none. They go after the cluster, whose records are on them.
+    pub disks: Vec<Disk>,
     folder: tempfile::TempDir,
 }
 
@@ -65,9 +67,9 @@ impl World {
     /// `None` where there can be no Kafka.
     pub fn start(plan: &Plan) -> Option<World> {
         let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("kafka");
-        let disk = plan.small_disk.then(|| Disk::mount(&data, "size=400m")).flatten();
-        let cluster = Cluster::start(plan.brokers, &data, "")?;
+        let disks = if plan.small_disks { mount(plan.brokers, folder.path()) } else { Vec::new() };
+        let places: Vec<PathBuf> = disks.iter().map(|disk| disk.path().to_owned()).collect();
+        let cluster = Cluster::start(plan.brokers, &folder.path().join("kafka"), &places, "")?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let log = open(&cluster.direct(), "watcher");
         let new = |name: &str, partitions| NewTopic {
@@ -91,7 +93,7 @@ impl World {
             keys: plan.keys,
             log,
             runtime,
-            disk,
+            disks,
             folder,
         };
         std::fs::write(world.path().join("sources.yaml"), world.documents()).unwrap();
@@ -273,6 +275,13 @@ impl Drop for Writer {
             let _ = thread.join();
         }
     }
+}
+
+/// A small disk for each broker; none for whom may not mount one.
+fn mount(brokers: usize, folder: &Path) -> Vec<Disk> {
+    let disks: Option<Vec<Disk>> =
+        (0..brokers).map(|broker| Disk::mount(&folder.join(format!("disk-{broker}")), SIZE)).collect();
+    disks.unwrap_or_default()
 }
 
 fn open(servers: &str, name: &str) -> Log {
